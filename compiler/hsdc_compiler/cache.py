@@ -1,0 +1,77 @@
+"""What is known of input files from before: digests by stat, row counts by digest. Losing it costs only time."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from hsdc_schemas.digests import digest_file, write_atomically
+
+FILE = ".hsdc/cache/inputs.json"
+
+
+class InputCache:
+    """Digests are trusted while size, both times and inode stay; a file as young as the cache itself is read again."""
+
+    def __init__(self, root: Path, *, rehash: bool = False) -> None:
+        self.path = root / FILE
+        self.files: dict[str, list[Any]] = {}
+        self.facts: dict[str, Any] = {}
+        self.saved_at = 0
+        self.changed = False
+        if not rehash:
+            self._load()
+
+    def _load(self) -> None:
+        try:
+            self.saved_at = self.path.stat().st_mtime_ns
+            stored = json.loads(self.path.read_bytes())
+            self.files, self.facts = stored["files"], stored["facts"]
+        except (OSError, ValueError, KeyError, TypeError):
+            self.files, self.facts = {}, {}
+
+    def known(self, path: Path) -> tuple[str, int] | None:
+        """Digest and size of a file that has not changed since it was last read."""
+        entry = self.files.get(str(path))
+        stat = path.stat()
+        if (
+            entry
+            and entry[2:] == _stamp(stat)
+            and stat.st_mtime_ns < self.saved_at
+            and stat.st_ctime_ns < self.saved_at
+        ):
+            return entry[0], entry[1]
+        return None
+
+    def digest(self, path: Path) -> tuple[str, int]:
+        """Digest and size of a file, read only when it may have changed."""
+        found = self.known(path)
+        if found is None:
+            before = path.stat()
+            found = digest_file(path)
+            self.remember(path, *found, before)
+        return found
+
+    def remember(self, path: Path, digest: str, size: int, stat: os.stat_result) -> None:
+        """Note a digest with the stat that was taken before the file was read."""
+        self.files[str(path)] = [digest, size, *_stamp(stat)]
+        self.changed = True
+
+    def note(self, key: str, facts: Any) -> None:
+        """Note facts that follow from a digest."""
+        self.facts[key] = facts
+        self.changed = True
+
+    def save(self) -> None:
+        """Write the cache, best effort: a read-only project compiles all the same."""
+        if self.changed:
+            try:
+                write_atomically(self.path, json.dumps({"files": self.files, "facts": self.facts}).encode())
+            except OSError:
+                return
+
+
+def _stamp(stat: os.stat_result) -> list[int]:
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

@@ -1,0 +1,91 @@
+"""How two manifests of one run differ, in words: values, inputs, environment, and the stages that must run again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hsdc_compiler.node import Node, dotted
+from hsdc_schemas.digests import short
+from hsdc_schemas.factors import ABSENT, changed_leaves, essence
+from hsdc_schemas.manifest import Input, Manifest
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference: what kind, which value, before and after, and where the new one is written."""
+
+    kind: str
+    path: str
+    before: str
+    after: str
+    place: str = ""
+
+    def line(self) -> str:
+        """The change on one line."""
+        place = f"  ({self.place})" if self.place else ""
+        return f"{self.kind} {self.path}: {self.before} → {self.after}{place}"
+
+
+def changes(old: Manifest, new: Manifest, tree: Node) -> list[Change]:
+    """Every difference that makes a manifest stale; `tree` says where the new values are written."""
+    found = []
+    for path, before, after in changed_leaves(essence(old.experiment), essence(new.experiment)):
+        node = tree.at(path)
+        place = f"{node.mark.source.path}:{node.mark.line}" if node is not None else "the schema's default"
+        found.append(Change("value", dotted(path), _shown(before), _shown(after), place))
+    for path, before, after in changed_leaves(essence(old.execution), essence(new.execution)):
+        found.append(
+            Change("execution", dotted(path), _shown(before), _shown(after), f"specs/profiles/{new.profile}.yaml")
+        )
+    for path, before, after in changed_leaves(essence(old.reproduces), essence(new.reproduces)):
+        found.append(Change("claim", dotted(("reproduces", *path)), _shown(before), _shown(after)))
+    for path, before, after in changed_leaves(essence(old.components), essence(new.components)):
+        found.append(Change("component", dotted(path), _shown(before), _shown(after)))
+    found += _inputs(old, new)
+    for name in sorted({*old.packages, *new.packages}):
+        before, after = old.packages.get(name, "(absent)"), new.packages.get(name, "(absent)")
+        if before != after:
+            found.append(Change("package", name, before, after, "locks/runtime.txt"))
+    keys = {stage.name: stage.key for stage in old.stages}
+    again = [stage.name for stage in new.stages if keys.get(stage.name) != stage.key]
+    if again and not found:
+        found.append(Change("stages", "implementation", "another revision", ", ".join(again)))
+    return found
+
+
+def _inputs(old: Manifest, new: Manifest) -> list[Change]:
+    found = []
+    before = {item.name: item for item in old.inputs}
+    for item in new.inputs:
+        was = before.pop(item.name, None)
+        if was is None or was.digest != item.digest:
+            found.append(Change("input", item.name, _input(was), _input(item), _files(was, item)))
+        elif was != item:
+            found.append(Change("input", item.name, f"from {was.source}", f"from {item.source}", "the same bytes"))
+    return found + [Change("input", name, _input(item), "(absent)") for name, item in before.items()]
+
+
+def _files(old: Input | None, new: Input) -> str:
+    if old is None:
+        return new.source
+    digests = {file.path: file.digest for file in old.files}
+    changed = [file.path for file in new.files if digests.get(file.path) != file.digest]
+    return f"{new.source}: {', '.join(changed)}" if new.name == "model" else new.source
+
+
+def _input(item: Input | None) -> str:
+    if item is None:
+        return "(absent)"
+    rows = f", {item.rows:,} rows" if item.rows is not None else ""
+    return f"{short(item.digest)}{rows}"
+
+
+def _shown(value: Any) -> str:
+    if value is ABSENT:
+        return "(absent)"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(_shown(item) for item in value) + "]"
+    return str(value)

@@ -1,0 +1,184 @@
+"""Pass 5: the tree against the typed language; every fault at the key or value that the author wrote."""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from hsdc_compiler.node import Node, dotted
+from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
+from hsdc_schemas.spec import Model
+
+_M = TypeVar("_M", bound=Model)
+
+_TYPES = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "tuple_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "int_from_float": "a whole number",
+    "none_required": "null",
+}
+
+
+def check(node: Node, model: type[_M], extra: tuple[str, ...] = ()) -> tuple[_M | None, list[Diagnostic]]:
+    """The typed value, or None with all its faults. `extra` are keys known at the top that the model does not hold."""
+    try:
+        return model.model_validate(node.plain()), []
+    except ValidationError as error:
+        return None, [_translate(node, model, detail, extra) for detail in error.errors(include_url=False)]
+
+
+def _translate(node: Node, model: type[Model], detail: ErrorDetails, extra: tuple[str, ...]) -> Diagnostic:
+    kind, context = detail["type"], detail.get("ctx", {})
+    path, where, known = _walk(node, model, detail["loc"])
+    name = dotted(path)
+    place = where.mark.place()
+    inherited = _inherited(where)
+    if kind == "extra_forbidden":
+        key, known = path[-1], (*known, *(extra if len(path) == 1 else ()))
+        return Diagnostic("E201", Exit.SPEC, f"unknown key '{key}'", where.key.place(), did_you_mean(key, known))
+    if kind == "missing":
+        return Diagnostic("E202", Exit.SPEC, f"'{name}' is missing", place, f"add '{path[-1]}' here", inherited)
+    if kind in _TYPES:
+        message = f"'{name}' is {_shown(where)}; it must be {_TYPES[kind]}"
+        return Diagnostic("E203", Exit.SPEC, message, place, _type_hint(kind, where), inherited)
+    if kind in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
+        return _choice(name, where, kind, context, inherited)
+    if path and detail["loc"][-1] == "[key]":
+        return Diagnostic(
+            "E204", Exit.SPEC, f"'{path[-1]}' is not a name", where.key.place(), "names match [a-z][a-z0-9_]*"
+        )
+    message = f"'{name}' is {_shown(where)}; {_constraint(kind, context, detail['msg'])}"
+    return Diagnostic("E204", Exit.SPEC, message, place, "", inherited)
+
+
+def _choice(name: str, where: Node, kind: str, context: Mapping[str, Any], inherited: Any) -> Diagnostic:
+    expected = str(context.get("expected_tags" if kind == "union_tag_invalid" else "expected", ""))
+    choices = [word.strip("' ") for word in expected.replace(" or ", ",").split(",") if word.strip("' ")]
+    if kind == "union_tag_not_found":
+        hint = "add 'kind' to choose the variant"
+        return Diagnostic("E202", Exit.SPEC, f"'{name}.kind' is missing", where.mark.place(), hint, inherited)
+    value = where.at(("kind",)) if kind == "union_tag_invalid" else where
+    value = value or where
+    hint = did_you_mean(str(value.value), choices)
+    if not hint.startswith("did"):
+        hint = f"one of: {', '.join(choices)}"
+    suffix = ".kind" if kind == "union_tag_invalid" else ""
+    return Diagnostic(
+        "E205", Exit.SPEC, f"'{name}{suffix}' cannot be {_shown(value)}", value.mark.place(), hint, inherited
+    )
+
+
+def _walk(node: Node, model: Any, loc: tuple[int | str, ...]) -> tuple[tuple[str, ...], Node, tuple[str, ...]]:
+    """The path, nearest node and known keys for a location; tags of unions in it name no key and are left out."""
+    path: list[str] = []
+    known = _fields(model)
+    for part in loc:
+        if part == "[key]":
+            break
+        if isinstance(part, int) and node.is_sequence and part < len(node.value):
+            node = node.value[part]
+            path.append(f"[{part}]")
+            continue
+        key = str(part)
+        if node.is_mapping and key in node.value and not _is_tag(node, model, key):
+            model = _below(model, key)
+            node, known_here = node.value[key], _fields(model)
+            path.append(key)
+            known = known_here or known
+        elif _is_tag(node, model, key):
+            model = _variant(model, key)
+            known = _fields(model)
+        else:
+            path.append(key)
+    return tuple(path), node, _fields_above(known, model)
+
+
+def _fields_above(known: tuple[str, ...], model: Any) -> tuple[str, ...]:
+    return _fields(model) or known
+
+
+def _is_tag(node: Node, model: Any, key: str) -> bool:
+    kind = node.at(("kind",))
+    return len(_variants(model)) > 1 and kind is not None and kind.value == key
+
+
+def _variants(annotation: Any) -> tuple[Any, ...]:
+    """The models that an annotation allows."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        return (annotation,)
+    origin = get_origin(annotation)
+    if origin in (Union, types.UnionType):
+        return tuple(model for item in get_args(annotation) for model in _variants(item))
+    if origin is not None and get_args(annotation) and origin not in (dict, tuple):
+        return _variants(get_args(annotation)[0])
+    return ()
+
+
+def _variant(annotation: Any, tag: str) -> Any:
+    for model in _variants(annotation):
+        if tag in get_args(model.model_fields["kind"].annotation):
+            return model
+    return None
+
+
+def _below(annotation: Any, key: str) -> Any:
+    for model in _variants(annotation):
+        if key in model.model_fields:
+            return model.model_fields[key].annotation
+    return get_args(annotation)[1] if get_origin(annotation) is dict else None
+
+
+def _fields(annotation: Any) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(name for model in _variants(annotation) for name in model.model_fields))
+
+
+def _shown(node: Node) -> str:
+    value = node.value
+    if node.is_mapping:
+        return "a mapping"
+    if node.is_sequence:
+        return f"a list of {len(value)}"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"the text '{value[:60]}'" if isinstance(value, str) else f"{value}"
+
+
+def _type_hint(kind: str, node: Node) -> str:
+    if kind == "string_type" and isinstance(node.value, (int, float)):
+        written = node.mark.source.line(node.mark.line)[node.mark.column - 1 : node.mark.end - 1]
+        return f'quote it: "{written}"'
+    if kind in ("int_type", "int_from_float") and isinstance(node.value, float) and node.value.is_integer():
+        return f"write {int(node.value)}"
+    if kind in ("int_type", "float_type") and isinstance(node.value, str):
+        return "write the number without quotes"
+    return ""
+
+
+def _constraint(kind: str, context: Mapping[str, Any], fallback: str) -> str:
+    words = {
+        "greater_than": "it must be greater than {gt}",
+        "greater_than_equal": "it must be at least {ge}",
+        "less_than": "it must be less than {lt}",
+        "less_than_equal": "it must be at most {le}",
+        "too_short": "it needs at least {min_length} entries",
+        "string_too_short": "it must not be empty",
+        "finite_number": "it must be finite",
+        "string_pattern_mismatch": "it does not match {pattern}",
+    }
+    return words[kind].format(**context) if kind in words else fallback[:1].lower() + fallback[1:]
+
+
+def _inherited(node: Node) -> tuple[tuple[str, Any], ...]:
+    return tuple(("it replaces this value", below.mark.place()) for below in list(node.layers())[1:2])

@@ -1,0 +1,121 @@
+"""Pass 8: every input by its bytes: data sets with rows and labels per split, every file of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from hsdc_compiler.cache import InputCache
+from hsdc_schemas.digests import digest_files, digest_json
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
+from hsdc_schemas.factors import essence
+from hsdc_schemas.manifest import Input, InputFile
+from hsdc_schemas.rows import label_counts, read_rows
+from hsdc_schemas.sources import locate_file, locate_model, model_files
+from hsdc_schemas.spec import Experiment
+
+Fetch = Callable[[str, str], Path]
+
+
+class Locker:
+    """Locks inputs once, however many runs share them."""
+
+    def __init__(self, root: Path, cache: InputCache, fetch: Fetch | None) -> None:
+        self.root, self.cache, self.fetch = root, cache, fetch
+        self._done: dict[str, Input | HsdcError] = {}
+
+    def lock(self, experiment: Experiment) -> tuple[tuple[Input, ...], list[Diagnostic]]:
+        """The inputs that could be read, and the faults of the others."""
+        jobs: list[tuple[str, Callable[[], Input]]] = []
+        heads = {name: (head.target or name, head.labels) for name, head in experiment.heads.items()}
+        schema = digest_json([essence(experiment.dataset.model_copy(update={"splits": {}})), essence(heads)])
+        for split, source in sorted(experiment.dataset.splits.items()):
+            key = f"dataset.{split} {source} {schema}"
+            jobs.append((key, lambda split=split, source=source: self._split(experiment, split, source, heads, schema)))  # type: ignore[misc]
+        model = experiment.model
+        jobs.append((f"model {model.source} {model.revision} {model.folder}", lambda: self._model(experiment)))
+        found: list[Input] = []
+        faults: list[Diagnostic] = []
+        for key, job in jobs:
+            result = self._once(key, job)
+            if isinstance(result, HsdcError):
+                faults += result.diagnostics
+            else:
+                found.append(result)
+        return tuple(found), faults
+
+    def _once(self, key: str, job: Callable[[], Input]) -> Input | HsdcError:
+        if key not in self._done:
+            try:
+                self._done[key] = job()
+            except HsdcError as error:
+                self._done[key] = error
+        return self._done[key]
+
+    def _split(
+        self,
+        experiment: Experiment,
+        split: str,
+        source: str,
+        heads: dict[str, tuple[str, tuple[str, ...]]],
+        schema: str,
+    ) -> Input:
+        path = locate_file(self.root, source)
+        known = self.cache.known(path)
+        facts = self.cache.facts.get(f"{known[0]} {schema}") if known else None
+        if known is None or facts is None:
+            stat = path.stat()
+            read = read_rows(path, source, experiment.dataset, heads)
+            if read.rejected:
+                raise HsdcError(_rejected(source, read.rejected))
+            facts = {"rows": read.kept, "labels": label_counts(read.rows, heads)}
+            known = (read.digest, read.bytes)
+            self.cache.remember(path, *known, stat)
+            self.cache.note(f"{read.digest} {schema}", facts)
+        digest, size = known
+        files = (InputFile(path=path.name, digest=digest, bytes=size),)
+        if split == "train":
+            _all_labels(source, facts["labels"], heads)
+        return Input(
+            name=f"dataset.{split}",
+            source=source,
+            digest=digest,
+            files=files,
+            rows=facts["rows"],
+            labels=facts["labels"],
+        )
+
+    def _model(self, experiment: Experiment) -> Input:
+        model = experiment.model
+        try:
+            folder = locate_model(self.root, model.source, model.revision, model.folder)
+            names = model_files(folder)
+        except HsdcError as error:
+            if self.fetch is None or not model.source.startswith("hf:") or error.exit is not Exit.ENVIRONMENT:
+                raise
+            folder = self.fetch(model.source.removeprefix("hf:"), model.revision)
+            names = model_files(folder)
+        files = []
+        for name in names:
+            digest, size = self.cache.digest(folder / name)
+            files.append(InputFile(path=name, digest=digest, bytes=size))
+        whole = digest_files((file.path, file.digest) for file in files)
+        return Input(name="model", source=model.source, revision=model.revision, digest=whole, files=tuple(files))
+
+
+def _rejected(source: str, rejected: tuple[Diagnostic, ...]) -> list[Diagnostic]:
+    shown = list(rejected[:20])
+    if len(rejected) > len(shown):
+        message = f"{len(rejected) - len(shown)} more rows of {source} are rejected"
+        shown.append(Diagnostic("E417", Exit.NO, message, None, "mend the file, or the data set's declaration"))
+    return shown
+
+
+def _all_labels(source: str, counts: dict[str, dict[str, int]], heads: dict[str, tuple[str, tuple[str, ...]]]) -> None:
+    for head, (_, labels) in heads.items():
+        for label in labels:
+            if not counts[head].get(label):
+                message = f"'{label}', a label of the head '{head}', has no row in {source}"
+                raise HsdcError(
+                    [Diagnostic("E416", Exit.NO, message, None, "take the label out of the head, or add rows")]
+                )

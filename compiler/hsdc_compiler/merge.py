@@ -1,0 +1,156 @@
+"""Layer on layer: mappings merge deep, scalars and lists replace, operators do the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from hsdc_compiler.node import Node, Path, dotted, kind_of
+from hsdc_schemas.errors import Diagnostic, Exit
+
+OPERATORS = frozenset(("$replace", "$unset", "$append", "$prepend", "$remove", "$literal"))
+LIST_OPERATORS = ("$remove", "$prepend", "$append")
+DROPPING = ("kind", "use")  # keys whose change drops what was inherited beside them
+
+Report = Callable[[Diagnostic], None]
+
+
+def merge(base: Node, change: Node, report: Report, path: Path = ()) -> Node:
+    """`base` with `change` on top; shares what did not change, and every new node remembers what it replaced."""
+    operators = OPERATORS.intersection(change.value) if change.is_mapping else ()
+    if operators:
+        return _operate(base, change, sorted(operators), report, path)
+    if base.value is None or change.value is None:
+        return _replace(base, change, report, path)
+    if base.is_mapping != change.is_mapping or base.is_sequence != change.is_sequence:
+        hint = f"to put {kind_of(change)} here, write {{$replace: …}}"
+        message = f"'{dotted(path)}' is {kind_of(base)} in what is inherited, and {kind_of(change)} here"
+        report(_fault("E311", message, change, hint, (("inherited from here", base),)))
+        return base
+    if not change.is_mapping:
+        return _replace(base, change, report, path)
+    if any(_differs(base, change, key) for key in DROPPING):
+        return fresh(change, report, path)._replace(under=base, op="replace")
+    merged = dict(base.value)
+    for key, item in change.value.items():
+        below = (*path, key)
+        if key not in merged:
+            if _is_unset(item):
+                report(
+                    _fault("E312", f"'{dotted(below)}' is not there, so it cannot be unset", item, "delete this line")
+                )
+            else:
+                merged[key] = fresh(item, report, below)
+        elif _is_unset(item):
+            del merged[key]
+        else:
+            merged[key] = merge(merged[key], item, report, below)
+    return Node(merged, change.mark, change.key, "merge", base)
+
+
+def fresh(node: Node, report: Report, path: Path = ()) -> Node:
+    """A node that stands on nothing: `$literal` and `$replace` are unwrapped, other operators are faults."""
+    if not node.is_mapping:
+        return node
+    operators = sorted(OPERATORS.intersection(node.value))
+    if not operators:
+        return node._replace(value={key: fresh(item, report, (*path, key)) for key, item in node.value.items()})
+    if len(node.value) == 1 and operators[0] == "$literal":
+        literal: Node = node.value["$literal"]
+        return literal._replace(key=node.key, op="literal")
+    if len(node.value) == 1 and operators[0] == "$replace":
+        return fresh(node.value["$replace"], report, path)._replace(key=node.key, op="replace")
+    name = operators[0]
+    report(_fault("E312", f"'{dotted(path)}' has nothing inherited for {name} to work on", node.value[name], ""))
+    return Node(None, node.mark, node.key)
+
+
+def _operate(base: Node, change: Node, operators: list[str], report: Report, path: Path) -> Node:
+    strangers = [key for key in change.value if key not in OPERATORS]
+    exclusive = [name for name in operators if name not in LIST_OPERATORS]
+    if strangers or (exclusive and len(operators) > 1):
+        other = strangers[0] if strangers else operators[1]
+        report(
+            _fault("E313", f"{operators[0]} stands alone; '{other}' cannot stand beside it", change.value[other], "")
+        )
+        return base
+    if exclusive:
+        if exclusive[0] == "$unset":
+            report(_fault("E313", "$unset is written as {$unset: true}, on a key", change.value["$unset"], ""))
+            return base
+        return fresh(change, report, path)._replace(under=base)
+    return _edit_list(base, change, report, path)
+
+
+def _edit_list(base: Node, change: Node, report: Report, path: Path) -> Node:
+    if not base.is_sequence:
+        message = f"'{dotted(path)}' is {kind_of(base)} in what is inherited; list operators need a list"
+        report(_fault("E314", message, change, "", (("inherited from here", base),)))
+        return base
+    items = list(base.value)
+    for name in LIST_OPERATORS:
+        operand = change.value.get(name)
+        if operand is None:
+            continue
+        if not operand.is_sequence:
+            report(_fault("E314", f"{name} takes a list", operand, f"write {name}: […]"))
+        elif name == "$append":
+            items = items + list(operand.value)
+        elif name == "$prepend":
+            items = list(operand.value) + items
+        else:
+            items = _removed(items, operand, report, path)
+    return Node(tuple(items), change.mark, change.key, "edit", base)
+
+
+def _removed(items: list[Node], operand: Node, report: Report, path: Path) -> list[Node]:
+    for unwanted in operand.value:
+        kept = [item for item in items if item.plain() != unwanted.plain()]
+        if len(kept) == len(items):
+            report(
+                _fault(
+                    "E312", f"{unwanted.plain()!r} is not in '{dotted(path)}', so it cannot be removed", unwanted, ""
+                )
+            )
+        items = kept
+    return items
+
+
+def _replace(base: Node, change: Node, report: Report, path: Path) -> Node:
+    new = fresh(change, report, path)
+    if not _same(base.plain(), new.plain()):
+        return new._replace(under=base)
+    related = (("inherited from here", base),)
+    report(
+        _fault(
+            "W315",
+            f"'{dotted(path)}' is already {_shown(base)}: this changes nothing",
+            change,
+            "delete this line",
+            related,
+        )
+    )
+    return new._replace(under=base)
+
+
+def _same(one: object, other: object) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _shown(node: Node) -> str:
+    value = node.plain()
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _differs(base: Node, change: Node, key: str) -> bool:
+    before, after = base.value.get(key), change.value.get(key)
+    return before is not None and after is not None and before.plain() != after.plain()
+
+
+def _is_unset(node: Node) -> bool:
+    return node.is_mapping and set(node.value) == {"$unset"} and node.value["$unset"].value is True
+
+
+def _fault(code: str, message: str, node: Node, hint: str, related: Iterable[tuple[str, Node]] = ()) -> Diagnostic:
+    places = tuple((text, other.mark.place()) for text, other in related)
+    severity = "warning" if code.startswith("W") else "error"
+    return Diagnostic(code, Exit.SPEC, message, node.mark.place(), hint, places, severity)

@@ -1,0 +1,108 @@
+"""The tree that passes work on: values that remember where they were written and what they replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, TypeAlias
+
+from hsdc_schemas.errors import Place
+
+Scalar: TypeAlias = str | int | float | bool | None
+Path: TypeAlias = tuple[str, ...]
+
+
+class Source(NamedTuple):
+    """A file of the project: its path relative to the root, and its text."""
+
+    path: str
+    text: str
+
+    def line(self, number: int) -> str:
+        """Line `number`, counted from 1, without its end."""
+        lines = self.text.splitlines()
+        return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+class Mark(NamedTuple):
+    """Where something is written; line and columns count from 1, `end` is one past the last column."""
+
+    source: Source
+    line: int
+    column: int
+    end: int
+
+    def place(self) -> Place:
+        """The mark as a place of a diagnostic, with its line of source."""
+        return Place(self.source.path, self.line, self.column, self.end, self.source.line(self.line))
+
+
+class Node(NamedTuple):
+    """A value (scalar, tuple of nodes or dict of nodes) with its mark, the mark of its key, and its history.
+
+    `under` is the node that this one replaced in a layer below, `op` the operation that put it here.
+    """
+
+    value: Any
+    mark: Mark
+    key: Mark
+    op: str = "set"
+    under: Node | None = None
+
+    @property
+    def is_mapping(self) -> bool:
+        return type(self.value) is dict
+
+    @property
+    def is_sequence(self) -> bool:
+        return type(self.value) is tuple
+
+    def at(self, path: Path) -> Node | None:
+        """The node under a path of keys, or None."""
+        node: Node | None = self
+        for key in path:
+            node = node.value.get(key) if node is not None and node.is_mapping else None
+        return node
+
+    def nearest(self, path: Path) -> Node:
+        """The node under the longest prefix of a path that exists."""
+        node = self
+        for key in path:
+            if not node.is_mapping or key not in node.value:
+                break
+            node = node.value[key]
+        return node
+
+    def plain(self) -> Any:
+        """The value without marks; sequences as tuples."""
+        if self.is_mapping:
+            return {key: item.plain() for key, item in self.value.items()}
+        if self.is_sequence:
+            return tuple(item.plain() for item in self.value)
+        return self.value
+
+    def layers(self) -> Iterator[Node]:
+        """This node and what it replaced, newest first."""
+        node: Node | None = self
+        while node is not None:
+            yield node
+            node = node.under
+
+    def leaves(self, path: Path = ()) -> Iterator[tuple[Path, Node]]:
+        """Every leaf with its path; a sequence, and an empty mapping, is one leaf."""
+        if self.is_mapping and self.value:
+            for key, item in self.value.items():
+                yield from item.leaves((*path, key))
+        else:
+            yield path, self
+
+
+def dotted(path: Path) -> str:
+    """A path as people write it."""
+    return ".".join(path)
+
+
+def kind_of(node: Node) -> str:
+    """The kind of a node, in words."""
+    if node.is_mapping:
+        return "a mapping"
+    return "a list" if node.is_sequence else "a single value"

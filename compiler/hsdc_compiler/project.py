@@ -1,0 +1,136 @@
+"""The project on disk: its root, its spec files, and the documents in them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from hsdc_compiler.node import Node
+from hsdc_compiler.parse import parse
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, did_you_mean, fail
+from hsdc_schemas.spec import SLOTS
+
+SPECS = "specs"
+GENERATED = "generated"
+LOCK = "locks/runtime.txt"
+HEADERS = ("hsdc", "run", "title", "notes", "extends", "budget", "why", "change", "reproduces")
+
+
+def find_root(start: Path) -> Path:
+    """The nearest folder at or above `start` that holds `specs/`."""
+    for folder in (start, *start.parents):
+        if (folder / SPECS).is_dir():
+            return folder
+    raise fail("E001", Exit.SPEC, f"no folder '{SPECS}' here or above", None, "run hsdc inside a project")
+
+
+@dataclass(frozen=True)
+class Document:
+    """A parsed spec file: its name, its path relative to the root, its tree."""
+
+    name: str
+    path: str
+    node: Node
+
+
+class Project:
+    """Reads files once, lazily; a path that leads out of the root through a link is refused."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._documents: dict[str, Document] = {}
+
+    @cached_property
+    def runs(self) -> Mapping[str, str]:
+        """Run names and the paths of their specs."""
+        return self._listing(SPECS)
+
+    def _listing(self, folder: str) -> dict[str, str]:
+        try:
+            entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return {}
+        suffix = ".yaml"
+        return {
+            e.name.removesuffix(suffix): f"{folder}/{e.name}"
+            for e in entries
+            if e.name.endswith(suffix) and not e.is_dir()
+        }
+
+    def names(self, folder: str) -> tuple[str, ...]:
+        """Names of the components in `specs/<folder>`."""
+        return tuple(self._listing(f"{SPECS}/{folder}"))
+
+    def run(self, name: str) -> Document:
+        """The spec of a run."""
+        return self._document(self.runs[name], "run", name)
+
+    def component(self, slot: str, name: str, wanted_at: Place | None) -> Document:
+        """The component of a slot; unknown names are a fault at the place that asks for it."""
+        folder = SLOTS[slot][0]
+        known = self.names(folder)
+        if name not in known:
+            message = f"there is no {slot} component '{name}' in {SPECS}/{folder}"
+            raise fail("E303", Exit.SPEC, message, wanted_at, did_you_mean(name, known))
+        return self._document(f"{SPECS}/{folder}/{name}.yaml", slot, name)
+
+    def profile(self, name: str) -> Document:
+        """A profile."""
+        known = self.names("profiles")
+        if name not in known:
+            raise fail("E002", Exit.SPEC, f"there is no profile '{name}'", None, did_you_mean(name, known))
+        return self._document(f"{SPECS}/profiles/{name}.yaml", "profile", name)
+
+    def _document(self, path: str, kind: str, name: str) -> Document:
+        if path not in self._documents:
+            node = parse(path, self.read(path))
+            _check_header(node, path, kind, name)
+            self._documents[path] = Document(name, path, node)
+        return self._documents[path]
+
+    def read(self, path: str) -> bytes:
+        """The bytes of a file of the project, which must be a regular file inside the root."""
+        full = self.root / path
+        real = Path(os.path.realpath(full))
+        if not real.is_relative_to(os.path.realpath(self.root)):
+            raise fail("E003", Exit.SPEC, f"{path} is a link that leads out of the project", Place(path, 1))
+        if not real.is_file():
+            raise fail("E003", Exit.SPEC, f"{path} is not a regular file", Place(path, 1))
+        with real.open("rb") as file:
+            return file.read((1 << 20) + 1)
+
+
+def _check_header(node: Node, path: str, kind: str, name: str) -> None:
+    faults = []
+    if not node.is_mapping:
+        raise fail(
+            "E301",
+            Exit.SPEC,
+            f"a {kind} spec is a mapping",
+            node.mark.place(),
+            f"start with 'hsdc: 1' and '{kind}: {name}'",
+        )
+    version = node.value.get("hsdc")
+    if version is None:
+        faults.append(
+            Diagnostic("E301", Exit.SPEC, "'hsdc: 1' is missing", node.mark.place(), "add it as the first line")
+        )
+    elif version.value != 1 or type(version.value) is not int:
+        faults.append(
+            Diagnostic("E301", Exit.SPEC, "this hsdc reads language version 1", version.mark.place(), "write 'hsdc: 1'")
+        )
+    named = node.value.get(kind)
+    if named is None:
+        faults.append(
+            Diagnostic("E301", Exit.SPEC, f"'{kind}: {name}' is missing", node.mark.place(), "a spec says its own name")
+        )
+    elif named.value != name:
+        hint = f"the file's name decides: write '{kind}: {name}', or rename the file"
+        faults.append(
+            Diagnostic("E302", Exit.SPEC, f"the file {path} holds '{kind}: {named.value}'", named.mark.place(), hint)
+        )
+    if faults:
+        raise HsdcError(faults)

@@ -1,0 +1,164 @@
+"""Pass 6: what no single field can say. Each rule has a code of its own and points at the value that breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from hsdc_compiler.node import Node, Path
+from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
+from hsdc_schemas.scores import OVERALL, known_metrics
+from hsdc_schemas.spec import BalancedWeights, Experiment, JointOversampling
+
+Rule = Callable[[Experiment, Node], Iterator[Diagnostic]]
+
+
+def rules(experiment: Experiment, tree: Node) -> list[Diagnostic]:
+    """All faults that rules across fields find."""
+    return [fault for rule in RULES for fault in rule(experiment, tree)]
+
+
+def _fault(tree: Node, code: str, message: str, path: Path, hint: str, *, at_key: bool = False) -> Diagnostic:
+    node = tree.nearest(path)
+    return Diagnostic(code, Exit.SPEC, message, (node.key if at_key else node.mark).place(), hint)
+
+
+def boosts(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """A boost names a head and one of its labels."""
+    if not isinstance(experiment.sampling, JointOversampling):
+        return
+    for name, factors in experiment.sampling.boosts.items():
+        path = ("sampling", "boosts", name)
+        if name not in experiment.heads:
+            hint = did_you_mean(name, experiment.heads)
+            yield _fault(tree, "E701", f"a boost for '{name}', which is no head", path, hint, at_key=True)
+            continue
+        labels = experiment.heads[name].labels
+        for label in factors:
+            if label not in labels:
+                message = f"a boost for '{label}', which is no label of '{name}'"
+                yield _fault(tree, "E701", message, (*path, label), did_you_mean(label, labels), at_key=True)
+
+
+def class_weights(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """A class weight names one of the head's labels."""
+    for name, head in experiment.heads.items():
+        if isinstance(head.class_weights, BalancedWeights):
+            for label in head.class_weights.multipliers:
+                if label not in head.labels:
+                    path = ("heads", name, "class_weights", "multipliers", label)
+                    message = f"a class weight for '{label}', which is no label of '{name}'"
+                    yield _fault(tree, "E702", message, path, did_you_mean(label, head.labels), at_key=True)
+
+
+def labels(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """Labels of a head are distinct, and the data set has what the head learns."""
+    for name, head in experiment.heads.items():
+        if name == OVERALL:
+            yield _fault(tree, "E703", "'overall' is the mean of all heads", ("heads", name), "rename it", at_key=True)
+        if len(set(head.labels)) < len(head.labels):
+            yield _fault(tree, "E703", f"the labels of '{name}' are not distinct", ("heads", name, "labels"), "")
+        target = head.target or name
+        if target not in experiment.dataset.labels:
+            hint = did_you_mean(target, experiment.dataset.labels)
+            message = f"the data set has no label '{target}' for the head '{name}'"
+            yield _fault(tree, "E703", message, ("heads", name, "target"), hint)
+
+
+def head_norms(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """A gradient norm of its own belongs to a head."""
+    for name in experiment.training.head_max_grad_norm or {}:
+        if name not in experiment.heads:
+            path = ("training", "head_max_grad_norm", name)
+            hint = did_you_mean(name, experiment.heads)
+            yield _fault(tree, "E704", f"a gradient norm for '{name}', which is no head", path, hint, at_key=True)
+
+
+def splits(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """Train, fit and score are three splits, and the data set has them."""
+    evaluation, known = experiment.evaluation, experiment.dataset.splits
+    for field in ("fit_split", "score_split"):
+        split = getattr(evaluation, field)
+        path = ("evaluation", field)
+        if split not in known:
+            yield _fault(tree, "E706", f"the data set has no split '{split}'", path, did_you_mean(split, known))
+        if split == "train":
+            doing = "chosen and calibrated" if field == "fit_split" else "scored"
+            yield _fault(
+                tree, "E707", f"the split that is trained on would also be {doing}", path, "name another split"
+            )
+    if "train" not in known:
+        yield _fault(tree, "E706", "the data set has no split 'train'", ("dataset", "splits"), "")
+    if evaluation.fit_split == evaluation.score_split:
+        message = f"'{evaluation.score_split}' would be fitted on (checkpoint, calibration, thresholds) and scored"
+        yield _fault(tree, "E705", message, ("evaluation", "fit_split"), "fit on validation, score on test")
+
+
+def metric(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """The metric that chooses the checkpoint is one that is computed."""
+    known = known_metrics({name: head.labels for name, head in experiment.heads.items()})
+    name = experiment.training.best_metric
+    if name not in known:
+        yield _fault(
+            tree,
+            "E708",
+            f"'{name}' is not a metric of this run",
+            ("training", "best_metric"),
+            did_you_mean(name, known),
+        )
+
+
+def pinned_model(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """A model that others can change is pinned."""
+    model = experiment.model
+    if model.source.startswith(("hf:", "package:")) and not model.revision:
+        hint = "add 'revision': the full commit of a hub repository, or the version of a package"
+        yield _fault(tree, "E709", f"the model source '{model.source}' is not pinned", ("model", "source"), hint)
+
+
+def warmup(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """R-Drop that never starts is a mistake."""
+    training = experiment.training
+    if training.r_drop is not None and training.r_drop.warmup_epochs >= training.epochs:
+        message = f"R-Drop waits for {training.r_drop.warmup_epochs} epochs, and there are {training.epochs}"
+        yield _fault(
+            tree, "E710", message, ("training", "r_drop", "warmup_epochs"), "shorten the warm-up, or set r_drop: null"
+        )
+
+
+def columns(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """Every column that is given a meaning is declared."""
+    dataset = experiment.dataset
+    named: list[tuple[Path, str]] = [(("dataset", "id"), dataset.id), (("dataset", "text"), dataset.text)]
+    named += [(("dataset", "labels", name), column) for name, column in dataset.labels.items()]
+    named += [(("dataset", "groups", name), column) for name, column in dataset.groups.items()]
+    for path, column in named:
+        if column not in dataset.columns:
+            hint = did_you_mean(column, dataset.columns)
+            yield _fault(tree, "E711", f"'{column}' is not among the declared columns", path, hint)
+
+
+def thresholds(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """A grid runs upwards."""
+    grid = experiment.evaluation.thresholds
+    if grid.kind == "grid" and grid.low >= grid.high:
+        yield _fault(
+            tree,
+            "E712",
+            f"the grid runs from {grid.low} to {grid.high}",
+            ("evaluation", "thresholds", "low"),
+            "low < high",
+        )
+
+
+RULES: tuple[Rule, ...] = (
+    boosts,
+    class_weights,
+    labels,
+    head_norms,
+    splits,
+    metric,
+    pinned_model,
+    warmup,
+    columns,
+    thresholds,
+)

@@ -1,0 +1,66 @@
+"""The command: parse the call, import the one command that is asked for, render whatever went wrong."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code is one of the documented table."""
+    from hsdc.cli import parse
+
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        return _dispatch(options)
+    except BrokenPipeError:
+        sys.stdout = None  # type: ignore[assignment]  # the reader is gone; the interpreter must not flush to it
+        return 0
+    except KeyboardInterrupt:
+        print("interrupted; run again to continue", file=sys.stderr)
+        return 75
+
+
+def _dispatch(options: object) -> int:
+    from importlib import import_module
+
+    from hsdc_schemas.errors import HsdcError
+
+    try:
+        command = import_module(f"hsdc.commands.{options.command}")  # type: ignore[attr-defined]
+        code: int = command.execute(options)
+        return code
+    except HsdcError as error:
+        from hsdc.terminal import show_diagnostics
+
+        show_diagnostics(error.diagnostics)
+        return int(error.exit)
+    except (BrokenPipeError, KeyboardInterrupt):
+        raise
+    except Exception as error:
+        return _fault(error)
+
+
+def _fault(error: Exception) -> int:
+    """A fault of hsdc itself, or of the machine below it: one line, and the traceback in a file."""
+    import errno
+    import tempfile
+    import traceback
+
+    if isinstance(error, OSError) and error.errno in (
+        errno.ENOSPC,
+        errno.EROFS,
+        errno.EACCES,
+        errno.EDQUOT,
+        errno.EPERM,
+    ):
+        print(f"error[E433] {error.strerror}: {error.filename or 'the disk'}", file=sys.stderr)
+        return 4
+    with tempfile.NamedTemporaryFile("w", prefix="hsdc-fault-", suffix=".txt", delete=False) as file:
+        file.write("".join(traceback.format_exception(error)))
+    first = (str(error).splitlines() or [""])[0][:200]
+    print(f"error[E900] a fault of hsdc: {type(error).__name__}: {first}; please report {file.name}", file=sys.stderr)
+    return 70
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""`hsdc compile`: specs to locked manifests, or with `--check` what is stale and why."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from hsdc.terminal import columns, show_diagnostics
+from hsdc_compiler.pipeline import Compilation, Compiled, compile_project, write
+from hsdc_compiler.project import find_root
+from hsdc_schemas.digests import short
+from hsdc_schemas.errors import Exit
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Compile, write unless asked not to, and say what changed."""
+    root = find_root(Path.cwd())
+    compilation = compile_project(
+        root, options.runs, profile=options.profile, check_only=options.check, rehash=options.rehash
+    )
+    if not options.check:
+        compilation = write(root, compilation, supersede=options.supersede)
+    show_diagnostics(compilation.diagnostics)
+    stale = [run for run in compilation.runs if run.stale]
+    if options.json:
+        print(json.dumps(_as_json(compilation), indent=2))
+    elif options.check:
+        _show_check(compilation, stale)
+    else:
+        _show_written(compilation)
+    if options.check and (stale or compilation.orphans) and compilation.exit is Exit.DONE:
+        return int(Exit.NO)
+    return int(compilation.exit)
+
+
+def _show_written(compilation: Compilation) -> None:
+    if compilation.exit in (Exit.SPEC, Exit.POLICY, Exit.FAULT):
+        print(f"nothing written; profile {compilation.profile}")
+        return
+    print("\n".join(columns([_row(run, compilation.written) for run in compilation.runs])))
+    written = sum(any(path in compilation.written for path in run.files) for run in compilation.runs)
+    unchanged = len(compilation.runs) - written
+    print(
+        f"{_runs(len(compilation.runs))} compiled for profile {compilation.profile}: {written} written, {unchanged} unchanged"
+    )
+    for path in compilation.orphans:
+        print(f"removed {path}: its run is gone")
+
+
+def _row(run: Compiled, written: tuple[str, ...]) -> tuple[str, ...]:
+    lineage = f"{run.parent} + {len(run.factors)} of {run.budget}" if run.parent else "root"
+    state = "written" if any(path in written for path in run.files) else "unchanged"
+    note = f"the same experiment as {run.equal_to}" if run.equal_to else ""
+    return f"  {run.name}", lineage, short(run.manifest.experiment_digest), state, note
+
+
+def _show_check(compilation: Compilation, stale: list[Compiled]) -> None:
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for run in stale:
+        groups.setdefault(reasons(run), []).append(run.name)
+    for lines, names in groups.items():
+        print(f"stale: {', '.join(names)}")
+        print("\n".join(f"  {line}" for line in lines))
+    for path in compilation.orphans:
+        print(f"stale: {path}\n  its run is gone")
+    for run in compilation.runs:
+        if run.not_read:
+            print(f"{run.name}: {', '.join(run.not_read)} absent here, not read again")
+    fresh = len(compilation.runs) - len(stale)
+    print(
+        f"{_runs(len(compilation.runs))} checked for profile {compilation.profile}: {fresh} fresh, {len(stale)} stale"
+    )
+
+
+def reasons(run: Compiled) -> tuple[str, ...]:
+    """Why a manifest is stale, one line each."""
+    if run.changes:
+        return tuple(change.line() for change in run.changes)
+    if any(path.endswith(".lock.json") for path in run.stale):
+        return ("there is no intact manifest; hsdc compile writes one",)
+    return ("only its provenance (titles, notes, places in the specs) changes",)
+
+
+def _runs(count: int) -> str:
+    return f"{count} run{'' if count == 1 else 's'}"
+
+
+def _as_json(compilation: Compilation) -> dict[str, object]:
+    return {
+        "version": 1,
+        "profile": compilation.profile,
+        "exit": int(compilation.exit),
+        "runs": [
+            {
+                "run": run.name,
+                "extends": run.parent,
+                "factors": [".".join(path) for path in run.factors],
+                "budget": run.budget,
+                "experiment_digest": run.manifest.experiment_digest,
+                "manifest": run.manifest.digest,
+                "same_experiment_as": run.equal_to,
+                "stale": list(run.stale),
+                "changes": [change.line() for change in run.changes],
+                "not_read_again": list(run.not_read),
+            }
+            for run in compilation.runs
+        ],
+        "orphans": list(compilation.orphans),
+        "written": list(compilation.written),
+        "diagnostics": [diagnostic.as_json() for diagnostic in compilation.diagnostics],
+    }

@@ -1,0 +1,176 @@
+"""`hsdc run`: bring results up to date and show them."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from hsdc import scores_view
+from hsdc.progress import ProgressView
+from hsdc_runtime.run import Outcome, finished_record, manifest_path, run
+from hsdc_runtime.work import Busy, Interrupted
+from hsdc_schemas.digests import short
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest
+from hsdc_schemas.factors import essence
+from hsdc_schemas.manifest import Manifest, load_sealed
+
+
+class Stop:
+    """Turns the first SIGINT or SIGTERM into a request to stop at the next step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        print("\nstopping at the next step (once more: at once)", file=sys.stderr, flush=True)
+
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        """Handle the signals inside, as before outside."""
+        before = {number: signal.signal(number, self.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Run what is asked for or out of date; stop at the first that fails."""
+    root = _root(options)
+    names = _with_claims(root, options.profile, options.runs, asked=_listed(root, options))
+    if not options.frozen:
+        _require_fresh(root, options.profile, names)
+    manifests = {name: _manifest(root, options.profile, name) for name in names}
+    if not options.runs:
+        manifests = {name: item for name, item in manifests.items() if finished_record(root, item) is None}
+        if not manifests and not options.json:
+            print(f"every run of profile {options.profile} is up to date")
+    codes, results = [], []
+    stop = Stop()
+    with stop.listening():
+        for manifest in manifests.values():
+            try:
+                outcome = _run(root, manifest, stop, options)
+            except (Interrupted, Busy) as reason:
+                word = "interrupted" if isinstance(reason, Interrupted) else "busy"
+                print(f"{word}: {reason}; run again to continue", file=sys.stderr)
+                return int(Exit.INTERRUPTED)
+            codes.append(Exit.DONE if scores_view.holds(outcome.record) else Exit.NO)
+            results.append(outcome)
+            if not options.json:
+                _show(outcome)
+    if options.json:
+        print(json.dumps({"version": 1, "records": [essence(item.record) for item in results]}, indent=2))
+    return int(max(codes, default=Exit.DONE))
+
+
+def _root(options: argparse.Namespace) -> Path:
+    here = Path.cwd()
+    if options.frozen:  # a machine without specs
+        return next((folder for folder in (here, *here.parents) if (folder / "generated").is_dir()), here)
+    from hsdc_compiler.project import find_root
+
+    return find_root(here)
+
+
+def _listed(root: Path, options: argparse.Namespace) -> list[str]:
+    """Every run that there is: by its spec, or by its manifest where specs are not looked at."""
+    if options.frozen:
+        suffix = ".lock.json"
+        folder = root / "generated" / options.profile
+        return sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))
+    from hsdc_compiler.project import Project
+
+    return list(Project(root).runs)
+
+
+def _with_claims(root: Path, profile: str, runs: list[str], asked: list[str]) -> list[str]:
+    """The runs, each after the run that it is compared with, which has to be there first."""
+    unknown = [name for name in runs if name not in asked]
+    if unknown:
+        message = "there is no run '{}'"
+        raise HsdcError(
+            Diagnostic("E004", Exit.SPEC, message.format(name), None, did_you_mean(name, asked)) for name in unknown
+        )
+    ordered: dict[str, None] = {}
+    for name in runs or asked:
+        claim = _claim(root, profile, name)
+        if claim is not None and claim in asked:
+            ordered.setdefault(claim)
+        ordered.setdefault(name)
+    return list(ordered)
+
+
+def _claim(root: Path, profile: str, name: str) -> str | None:
+    try:
+        manifest = _manifest(root, profile, name)
+    except HsdcError:
+        return None
+    return manifest.reproduces.run if manifest.reproduces is not None else None
+
+
+def _manifest(root: Path, profile: str, name: str) -> Manifest:
+    path = manifest_path(profile, name)
+    return load_sealed(root / path, path, Manifest)
+
+
+def _require_fresh(root: Path, profile: str, names: list[str]) -> None:
+    """What `hsdc compile --check` says of these runs must be yes; an input that changed is exit 4 here."""
+    from hsdc.commands.compile import reasons
+    from hsdc_compiler.pipeline import compile_project
+
+    compilation = compile_project(root, names, profile=profile, check_only=True)
+    faults = [fault for fault in compilation.diagnostics if fault.severity == "error"]
+    for compiled in compilation.runs:
+        if not any(path.endswith(".lock.json") for path in compiled.stale):
+            continue
+        inputs = [change for change in compiled.changes if change.kind == "input"]
+        others = [line for line in reasons(compiled) if line not in [change.line() for change in inputs]]
+        for change in inputs:
+            hint = "put the locked file back, or lock the new one: hsdc compile"
+            message = f"'{compiled.name}' was locked with another input: {change.line()}"
+            faults.append(Diagnostic("E415", Exit.ENVIRONMENT, message, None, hint))
+        if others:
+            message = f"'{compiled.name}' is stale: {'; '.join(others)}"
+            faults.append(Diagnostic("E505", Exit.NO, message, None, "hsdc compile"))
+    if gravest(faults) is not Exit.DONE:
+        raise HsdcError(faults)
+
+
+def _run(root: Path, manifest: Manifest, stop: Stop, options: argparse.Namespace) -> Outcome:
+    execution = manifest.execution
+    where = (
+        f"{execution.device}, {execution.precision}, {execution.threads} thread{'s' if execution.threads > 1 else ''}"
+    )
+    print(f"{manifest.run}  profile {manifest.profile} ({where})", file=sys.stderr)
+    with ProgressView() as view:
+        return run(root, manifest, observe=view, stop=stop, allow_environment=options.allow_environment)
+
+
+def _show(outcome: Outcome) -> None:
+    record = outcome.record
+    print()
+    print("\n".join(scores_view.scores(record)))
+    print()
+    print("\n".join([*scores_view.verdict(record), _written(outcome)]))
+    print()
+
+
+def _written(outcome: Outcome) -> str:
+    state = "written" if outcome.written else "stands"
+    if not outcome.written and outcome.remade:
+        state = f"stands; {', '.join(outcome.remade)} made anew with the same digests"
+    return f"record   {outcome.path} ({short(outcome.record.digest)}, {state})"

@@ -1,0 +1,117 @@
+"""A run as it goes: bars on a terminal, a few plain lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from hsdc.terminal import style
+from hsdc_runtime.events import Event, SetAside, StageFinished, StageProgress, StageStarted
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+class ProgressView:
+    """Shows events on stderr; a context, so that the terminal is left as it was found."""
+
+    def __init__(self) -> None:
+        self.stream = sys.stderr
+        self.live = self.stream.isatty()
+        self.bar: Any = None
+        self.task: Any = None
+        self.began = self.shown = 0.0
+        self.first = 0
+
+    def __enter__(self) -> ProgressView:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, StageStarted):
+            self._start(event)
+        elif isinstance(event, StageProgress):
+            self._advance(event)
+        elif isinstance(event, SetAside):
+            self._line(
+                f"  {event.stage:<11}{style('set aside', 'warning', self.stream)} {event.output}: {event.reason}"
+            )
+        else:
+            self._finish(event)
+
+    def _line(self, text: str) -> None:
+        print(text, file=self.stream, flush=True)
+
+    def _start(self, event: StageStarted) -> None:
+        self.began = self.shown = time.monotonic()
+        self.first = -1
+        if not self.live:
+            self._line(f"  {event.stage:<11}started: {event.why}")
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
+        self.bar = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}"),
+            console=Console(file=self.stream),
+            transient=True,
+        )
+        self.bar.start()
+        self.task = self.bar.add_task(f"{event.stage:<10}", total=None, note="")
+
+    def _advance(self, event: StageProgress) -> None:
+        if self.first < 0:
+            self.first, self.began = event.done, time.monotonic()  # a resumed stage does not start at 0
+        note = self._note(event)
+        figures = event.figures
+        if figures.get("metric") is not None:
+            epoch = f"epoch {figures['epoch']}/{figures['epochs']}"
+            text = f"  {event.stage:<11}{epoch}  loss {figures['loss']:.4f}  validation {figures['metric']:.4f}"
+            if self.bar is not None:
+                self.bar.console.print(text, highlight=False, markup=False)
+            else:
+                self._line(text)
+        elif self.bar is not None:
+            self.bar.update(self.task, completed=event.done, total=event.total, note=f"{event.done}/{event.total}  {note}")
+        elif time.monotonic() - self.shown >= SECONDS_BETWEEN_LINES:
+            self.shown = time.monotonic()
+            self._line(f"  {event.stage:<11}{event.done}/{event.total}  {note}")
+
+    def _note(self, event: StageProgress) -> str:
+        figures, spent = event.figures, time.monotonic() - self.began
+        if "loss" not in figures:
+            return str(figures.get("split", ""))
+        rate = (event.done - self.first) / spent if spent > 0 else 0.0
+        left = (event.total - event.done) / rate if rate > 0 else None
+        parts = [f"loss {figures['loss']:.4f}"]
+        if rate > 0:
+            parts.append(f"{rate:.2f} steps/s")
+        parts.append(f"{_clock(left)} left" if left is not None else "")
+        return "  ".join(part for part in parts if part)
+
+    def _finish(self, event: StageFinished) -> None:
+        self._close()
+        if not event.executed:
+            self._line(f"  {event.stage:<11}{style('reused', 'good', self.stream)}  ({event.seconds:.1f} s saved)")
+            return
+        facts = event.facts
+        more = ""
+        if "padded_tokens" in facts:
+            rate = facts["real_tokens"] / event.seconds if event.seconds else 0
+            padding = facts["padded_tokens"] / max(1, facts["real_tokens"])
+            more = f"  {facts['steps']} steps, {rate:,.0f} tokens/s, {padding:.2f} padded per real, best epoch {facts['best_epoch']}"
+        self._line(f"  {event.stage:<11}{style('done', 'good', self.stream)} in {event.seconds:.1f} s{more}")
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.stop()
+            self.bar = None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d}"

@@ -1,0 +1,155 @@
+"""Run one stage, or reuse what it made before: the only way from a key to outputs."""
+
+from __future__ import annotations
+
+import errno
+import importlib
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hsdc_runtime.events import Observe, SetAside, StageFinished, StageProgress, StageStarted
+from hsdc_runtime.inputs import Located
+from hsdc_runtime.ledger import Ledger
+from hsdc_runtime.plan import Step
+from hsdc_runtime.store import Action, Damaged, Store
+from hsdc_runtime.work import Busy, Interrupted, Made, Output, Work
+from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.record import Artifact, StageRecord
+
+EXTRA = "pip install 'hsdc[runtime]'"
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all stages of a run share."""
+
+    run: str
+    store: Store
+    ledger: Ledger
+    inputs: Located
+    observe: Observe
+    stop: Callable[[], bool]
+
+
+@dataclass(frozen=True)
+class Done:
+    """A stage that is done: its record, and its outputs for the stages that need them."""
+
+    record: StageRecord
+    outputs: Mapping[str, Output]
+
+
+def execute(bench: Bench, step: Step, done: Mapping[str, Done], *, anew: bool) -> Done:
+    """The outputs of a step: reused if its key is known and every object is intact, made otherwise or if `anew`."""
+    if bench.stop():
+        raise Interrupted(f"stopped before {step.stage.name}")
+    why = "it is executed anew to be compared" if anew else _reuse(bench, step)
+    if isinstance(why, Done):
+        return why
+    lock = FileLock(str(_folder(bench.store.folder / "locks") / f"{step.key[7:39]}.lock"))
+    try:
+        with lock.acquire(blocking=False):
+            found = why if anew else _reuse(bench, step)  # another process may have made it by now
+            return found if isinstance(found, Done) else _make(bench, step, done, found)
+    except Timeout:
+        raise Busy(f"another process is working on {step.stage.name} of {bench.run}") from None
+
+
+def _folder(path: Path) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _reuse(bench: Bench, step: Step) -> Done | str:
+    """What the store has for a key, every object hashed again; or why it has to be made."""
+    action = bench.store.action(step.key)
+    if action is None:
+        return "nothing is stored under its key"
+    why, outputs = "", {}
+    for name, artifact in action.outputs.items():
+        try:
+            outputs[name] = Output(bench.store.take(artifact.object), artifact.digest)
+        except Damaged as damaged:
+            why = f"{name}: {damaged}"
+            bench.observe(SetAside(bench.run, step.stage.name, name, str(damaged)))
+            bench.ledger.append("set aside", stage=step.stage.name, key=step.key, output=name, reason=str(damaged))
+    if why:
+        return why
+    record = _record(step, action, executed=False)
+    bench.observe(StageFinished(bench.run, step.stage.name, False, action.seconds, action.facts))
+    return Done(record, outputs)
+
+
+def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str) -> Done:
+    name = step.stage.name
+    bench.observe(StageStarted(bench.run, name, why))
+    bench.ledger.append("stage started", run=bench.run, stage=name, key=step.key, why=why)
+    folder = bench.store.work_folder(step.key)
+    work = Work(
+        section=step.section,
+        inputs=bench.inputs,
+        needs={need: done[need].outputs for need in step.stage.needs},
+        keys={**{need: done[need].record.key for need in step.stage.needs}, name: step.key},
+        folder=folder,
+        checkpoints=bench.store.checkpoints(step.key),
+        progress=lambda at, total, figures: bench.observe(StageProgress(bench.run, name, at, total, figures)),
+        stop=bench.stop,
+    )
+    wall, cpu = time.monotonic(), time.process_time()
+    made = _call(name, work)
+    seconds, cpu_seconds = time.monotonic() - wall, time.process_time() - cpu
+    action = _publish(bench.store, step, made, seconds, cpu_seconds)
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(work.checkpoints, ignore_errors=True)
+    outputs = {key: item.model_dump() for key, item in action.outputs.items()}
+    bench.ledger.append("stage finished", run=bench.run, stage=name, key=step.key, outputs=outputs)
+    bench.observe(StageFinished(bench.run, name, True, seconds, action.facts))
+    taken = {key: Output(bench.store.take(item.object), item.digest) for key, item in action.outputs.items()}
+    return Done(_record(step, action, executed=True), taken)
+
+
+def _call(name: str, work: Work) -> Made:
+    try:
+        stage: Callable[[Work], Made] = getattr(importlib.import_module(f"hsdc_runtime.stages.{name}"), name)
+    except ImportError as error:
+        message = f"running needs the extra 'runtime', and '{error.name}' is not installed"
+        raise fail("E431", Exit.ENVIRONMENT, message, None, EXTRA) from None
+    try:
+        return stage(work)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise fail("E433", Exit.ENVIRONMENT, f"{name}: {error.strerror}", None, "make room and run again") from None
+        raise
+    except MemoryError:
+        raise fail("E433", Exit.ENVIRONMENT, f"{name}: out of memory", None, "lower tokens_per_micro_batch") from None
+
+
+def _publish(store: Store, step: Step, made: Made, seconds: float, cpu_seconds: float) -> Action:
+    outputs = {}
+    for name in step.stage.outputs:
+        digest, size = store.put(made.files[name])
+        outputs[name] = Artifact(digest=made.digests.get(name, digest), object=digest, bytes=size)
+    facts: dict[str, Any] = dict(made.facts)
+    action = Action(step.stage.name, step.key, outputs, facts, seconds, cpu_seconds)
+    before = store.action(step.key)
+    if before is None or before.outputs == outputs:
+        store.record_action(action)
+    return action
+
+
+def _record(step: Step, action: Action, *, executed: bool) -> StageRecord:
+    return StageRecord(
+        name=step.stage.name,
+        key=step.key,
+        executed=executed,
+        outputs=dict(action.outputs),
+        seconds=round(action.seconds, 3),
+        cpu_seconds=round(action.cpu_seconds, 3),
+        facts=action.facts,
+    )

@@ -1,0 +1,64 @@
+"""The append-only, hash-chained list of what happened in a project: `.hsdc/ledger.jsonl`.
+
+Each line names the digest of the line before it, so that a line which is changed or taken out is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from hsdc_schemas.digests import canonical, digest_bytes
+from hsdc_schemas.errors import Exit, fail
+
+LEDGER = ".hsdc/ledger.jsonl"
+FIRST = digest_bytes(b"")
+
+
+class Ledger:
+    """One writer at a time; every entry is durable before `append` returns."""
+
+    def __init__(self, root: Path) -> None:
+        self.path = root / LEDGER
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = FileLock(str(self.path.with_suffix(".lock")))
+
+    def append(self, event: str, **facts: Any) -> None:
+        """Add an entry; a last line that a killed writer left half is cut off first."""
+        with self._lock:
+            lines = self._whole_lines()
+            previous = digest_bytes(lines[-1]) if lines else FIRST
+            now = datetime.now(UTC).isoformat(timespec="seconds")
+            line = canonical({"event": event, "at": now, "previous": previous, "pid": os.getpid(), **facts})
+            with self.path.open("ab") as file:
+                file.write(line + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+    def _whole_lines(self) -> list[bytes]:
+        try:
+            data = self.path.read_bytes()
+        except FileNotFoundError:
+            return []
+        end = data.rfind(b"\n") + 1
+        if end < len(data):
+            with self.path.open("rb+") as file:
+                file.truncate(end)
+        return data[:end].splitlines()
+
+    def entries(self) -> list[dict[str, Any]]:
+        """All entries, oldest first; a broken chain is an error that names the line."""
+        found, previous = [], FIRST
+        for number, line in enumerate(self._whole_lines(), 1):
+            entry = json.loads(line)
+            if entry["previous"] != previous:
+                hint = "it was edited; what happened before that line cannot be trusted"
+                raise fail("E520", Exit.NO, f"{LEDGER}:{number}: the chain is broken", None, hint)
+            found.append(entry)
+            previous = digest_bytes(line)
+        return found

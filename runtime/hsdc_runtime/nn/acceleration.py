@@ -1,0 +1,28 @@
+"""The accelerator of a run: device placement, mixed precision and the backward pass."""
+
+from __future__ import annotations
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import GradientAccumulationPlugin
+
+from hsdc_schemas.spec import Execution
+
+
+def accelerator_for(execution: Execution) -> Accelerator:
+    """An accelerator as the execution says, whatever the process made before and whatever its environment asks for.
+
+    RuntimeError where the device is not here, or where several processes were started: a run is one process.
+    """
+    if execution.device == "cuda" and not torch.cuda.is_available():
+        raise RuntimeError("the device cuda is not available")
+    AcceleratorState._reset_state(reset_partial_state=True)  # it is global, and refuses another precision
+    accelerator = Accelerator(
+        cpu=execution.device == "cpu",
+        mixed_precision="bf16" if execution.precision == "bfloat16" else "no",
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1),
+    )
+    if accelerator.num_processes != 1:
+        raise RuntimeError(f"training runs in one process, {accelerator.num_processes} were started")
+    return accelerator

@@ -1,0 +1,34 @@
+"""From a manifest to the stages of its run; the table of stages must be the one that it was compiled with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.factors import essence
+from hsdc_schemas.manifest import Manifest, input_digests
+from hsdc_schemas.stages import KINDS, Stage, section, stage_key
+
+
+@dataclass(frozen=True)
+class Step:
+    """A stage with its key and the section of the manifest that it may see."""
+
+    stage: Stage
+    key: str
+    section: dict[str, Any]
+
+
+def plan(manifest: Manifest) -> tuple[Step, ...]:
+    """The steps in their order; keys that are not the manifest's own mean that it was compiled by another hsdc."""
+    values = {"experiment": essence(manifest.experiment), "execution": essence(manifest.execution)}
+    inputs = input_digests(manifest.inputs)
+    keys: dict[str, str] = {}
+    steps = []
+    for stage in KINDS[manifest.experiment.kind]:
+        keys[stage.name] = stage_key(stage, values, inputs, keys, manifest.packages)
+        steps.append(Step(stage, keys[stage.name], section(values, stage.sections)))
+    if keys != {planned.name: planned.key for planned in manifest.stages}:
+        raise fail("E504", Exit.NO, f"'{manifest.run}' was compiled by another version of hsdc", None, "hsdc compile")
+    return tuple(steps)

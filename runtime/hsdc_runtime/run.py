@@ -1,0 +1,160 @@
+"""A run from manifest to record, as a story: verify the inputs, execute the stages, write down what happened."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from hsdc_runtime.environment import observe as observe_environment
+from hsdc_runtime.environment import peak_memory, require
+from hsdc_runtime.events import Observe
+from hsdc_runtime.execute import Bench, Done, execute
+from hsdc_runtime.inputs import verify_inputs
+from hsdc_runtime.ledger import Ledger
+from hsdc_runtime.plan import plan
+from hsdc_runtime.reproduce import reproduce
+from hsdc_runtime.store import Store
+from hsdc_schemas.digests import canonical, write_atomically
+from hsdc_schemas.errors import Exit, HsdcError, fail
+from hsdc_schemas.factors import essence
+from hsdc_schemas.manifest import SCHEMA_VERSION, Manifest, load_sealed, sealed
+from hsdc_schemas.record import Environment, Record, Reproduction, RowCounts, StageRecord
+
+GENERATED = "generated"
+ANEW_FROM = "train"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished run: its record, where it is, and what was new about it."""
+
+    record: Record
+    path: str
+    written: bool
+    remade: tuple[str, ...]
+
+
+def manifest_path(profile: str, run: str) -> str:
+    """Where a manifest is, relative to the root."""
+    return f"{GENERATED}/{profile}/{run}.lock.json"
+
+
+def record_path(profile: str, run: str) -> str:
+    """Where a record is, relative to the root."""
+    return f"{GENERATED}/{profile}/{run}.record.json"
+
+
+def finished_record(root: Path, manifest: Manifest) -> Record | None:
+    """The record of exactly this manifest, if there is one."""
+    path = record_path(manifest.profile, manifest.run)
+    if not (root / path).exists():
+        return None
+    record = load_sealed(root / path, path, Record)
+    return record if record.manifest == manifest.digest else None
+
+
+def run(
+    root: Path, manifest: Manifest, *, observe: Observe, stop: Callable[[], bool], allow_environment: bool = False
+) -> Outcome:
+    """Execute a manifest; a finished one is checked against the store, and made good where the store lost something.
+
+    A run that says it reproduces another is executed from `train` on, whatever the store holds.
+    Raises HsdcError, Interrupted or Busy.
+    """
+    steps = plan(manifest)
+    before = finished_record(root, manifest)
+    original = _original(root, manifest)
+    inputs = verify_inputs(manifest, root)
+    environment = observe_environment(manifest.packages, manifest.execution.device)
+    require(environment, allowed=allow_environment)
+    bench = Bench(manifest.run, Store(root), Ledger(root), inputs, observe, stop)
+    bench.ledger.append("run started", run=manifest.run, profile=manifest.profile, manifest=manifest.digest)
+    started, clock = datetime.now(UTC), time.monotonic()
+    done: dict[str, Done] = {}
+    anew = False
+    for step in steps:
+        anew = anew or (original is not None and before is None and step.stage.name == ANEW_FROM)
+        done[step.stage.name] = execute(bench, step, done, anew=anew)
+    stages = tuple(item.record for item in done.values())
+    if before is not None:
+        return _made_good(bench, before, stages, manifest)
+    scores = done["score"].record.facts["scores"]
+    claim = manifest.reproduces
+    verdict = None
+    if claim is not None and original is not None:
+        verdict = reproduce(claim, manifest, original, stages, environment, scores, bench.store)
+    times = (started, datetime.now(UTC), time.monotonic() - clock)
+    record = _record(manifest, stages, environment, scores, verdict, times)
+    path = record_path(manifest.profile, manifest.run)
+    write_atomically(root / path, canonical(essence(record)) + b"\n")
+    bench.ledger.append("run finished", run=manifest.run, profile=manifest.profile, record=record.digest)
+    return Outcome(record, path, True, tuple(stage.name for stage in stages if stage.executed))
+
+
+def _original(root: Path, manifest: Manifest) -> Record | None:
+    """The record that a claim is held against; it must be there, finished, in this profile."""
+    claim = manifest.reproduces
+    if claim is None:
+        return None
+    path = record_path(manifest.profile, claim.run)
+    try:
+        return load_sealed(root / path, path, Record)
+    except HsdcError as error:
+        if error.exit is not Exit.ENVIRONMENT:
+            raise
+    message = f"'{manifest.run}' is compared with '{claim.run}', which has no record in profile {manifest.profile}"
+    raise fail("E510", Exit.ENVIRONMENT, message, None, f"hsdc run {claim.run}") from None
+
+
+def _made_good(bench: Bench, before: Record, stages: tuple[StageRecord, ...], manifest: Manifest) -> Outcome:
+    """A finished run again: whatever had to be made anew must be what the record says."""
+    recorded = {stage.name: stage.outputs for stage in before.stages}
+    for stage in stages:
+        for name, artifact in stage.outputs.items():
+            was = recorded[stage.name][name]
+            if was.digest != artifact.digest:
+                message = f"{stage.name} of '{before.run}' was made anew and differs from its record: {name}"
+                hint = "the record stands; run again elsewhere, or supersede it: hsdc compile --supersede"
+                raise fail("E511", Exit.NO, message, None, hint)
+    remade = tuple(stage.name for stage in stages if stage.executed)
+    bench.ledger.append(
+        "run checked", run=before.run, profile=before.profile, record=before.digest, remade=list(remade)
+    )
+    return Outcome(before, record_path(manifest.profile, manifest.run), False, remade)
+
+
+def _record(
+    manifest: Manifest,
+    stages: tuple[StageRecord, ...],
+    environment: Environment,
+    scores: dict[str, Any],
+    verdict: Reproduction | None,
+    times: tuple[datetime, datetime, float],
+) -> Record:
+    rows = stages[0].facts["splits"]
+    counts = {
+        split: RowCounts(read=f["read"], kept=f["kept"], filtered=f["filtered"], rejected=f["rejected"])
+        for split, f in rows.items()
+    }
+    body = {
+        "hsdc": 1,
+        "schema_version": SCHEMA_VERSION,
+        "run": manifest.run,
+        "profile": manifest.profile,
+        "manifest": manifest.digest,
+        "experiment_digest": manifest.experiment_digest,
+        "started": times[0].isoformat(timespec="seconds"),
+        "finished": times[1].isoformat(timespec="seconds"),
+        "seconds": round(times[2], 3),
+        "peak_memory_bytes": peak_memory(),
+        "environment": essence(environment),
+        "rows": essence(counts),
+        "stages": essence(stages),
+        "scores": scores,
+        "reproduction": essence(verdict),
+    }
+    return Record.model_validate_json(canonical(sealed(body)))

@@ -1,0 +1,74 @@
+"""Stage prepare: rows of every split as token ids and targets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from hsdc_runtime.nn.batches import Rows
+from hsdc_runtime.nn.tensors import MASKED, save_rows
+from hsdc_runtime.work import Made, Work
+from hsdc_schemas.errors import Exit, HsdcError, fail
+from hsdc_schemas.rows import Row, RowsRead, read_rows
+from hsdc_schemas.spec import Dataset
+from hsdc_schemas.stages import typed
+
+Heads = dict[str, tuple[str, tuple[str, ...]]]
+
+
+def prepare(work: Work) -> Made:
+    """Read, check and tokenize every split that is trained on, fitted on or scored."""
+    experiment = work.experiment
+    heads = {name: (head.get("target") or name, tuple(head["labels"])) for name, head in experiment["heads"].items()}
+    sources = {split: f"file:{path.name}" for split, path in work.inputs.splits.items()}
+    dataset = typed(Dataset, {**experiment["dataset"], "splits": sources})
+    tokenizer = AutoTokenizer.from_pretrained(work.inputs.model, local_files_only=True, trust_remote_code=False)
+    wanted = ("train", experiment["evaluation"]["fit_split"], experiment["evaluation"]["score_split"])
+    splits, facts = {}, {}
+    for done, split in enumerate(dict.fromkeys(wanted)):
+        work.progress(done, len(wanted), {"split": split})
+        read = read_rows(work.inputs.splits[split], split, dataset, heads, work.execution["limits"]["rows"])
+        if read.rejected:
+            raise HsdcError(read.rejected)
+        splits[split], cut = _tokenized(tokenizer, read.rows, heads, experiment["encoder"]["max_length"])
+        facts[split] = _facts(read, splits[split], cut)
+    if tokenizer.pad_token_id is None:
+        raise fail("E434", Exit.SPEC, "the model's tokenizer has no padding token", None, "bind another model")
+    save_rows(work.folder / "rows.safetensors", splits, tokenizer.pad_token_id)
+    return Made({"rows": work.folder / "rows.safetensors"}, {"splits": facts})
+
+
+def _tokenized(
+    tokenizer: PreTrainedTokenizerBase, rows: tuple[Row, ...], heads: Heads, longest: int
+) -> tuple[Rows, int]:
+    encoded = tokenizer([row.text for row in rows], add_special_tokens=True, truncation=False, verbose=False)
+    cut = sum(len(ids) > longest for ids in encoded["input_ids"])
+    if cut:
+        encoded = tokenizer([row.text for row in rows], add_special_tokens=True, truncation=True, max_length=longest)
+    ids = encoded["input_ids"]
+    offsets = np.concatenate(([0], np.cumsum([len(row) for row in ids]))).astype(np.int64)
+    tokens = np.concatenate([np.array(row, dtype=np.int32) for row in ids])
+    return Rows(tuple(row.id for row in rows), tokens, offsets, _targets(rows, heads)), cut
+
+
+def _targets(rows: tuple[Row, ...], heads: Heads) -> dict[str, np.ndarray]:
+    targets = {}
+    for head, (_, labels) in heads.items():
+        number = {label: index for index, label in enumerate(labels)}
+        column = [MASKED if (label := row.labels[head]) is None else number[label] for row in rows]
+        targets[head] = np.array(column, dtype=np.int64)
+    return targets
+
+
+def _facts(read: RowsRead, rows: Rows, cut: int) -> dict[str, Any]:
+    return {
+        "read": read.read,
+        "kept": read.kept,
+        "filtered": {},
+        "rejected": dict(read.rejected_by_reason),
+        "tokens": len(rows.tokens),
+        "longest": int(rows.lengths.max()),
+        "cut": cut,
+    }

@@ -1,0 +1,110 @@
+"""Stage train: from pretrained weights and prepared rows to the weights of the best epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_file
+
+from hsdc_runtime.nn.checkpoint import tensor_digests
+from hsdc_runtime.nn.decisions import decide
+from hsdc_runtime.nn.loop import Interrupted as Stopped
+from hsdc_runtime.nn.loop import NonFiniteLoss, Progress, Trained
+from hsdc_runtime.nn.loop import train as learn
+from hsdc_runtime.nn.model import Classifier, initialise, load_encoder
+from hsdc_runtime.nn.tensors import MASKED, load_rows
+from hsdc_runtime.work import Interrupted, Made, Work
+from hsdc_schemas.digests import canonical
+from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.scores import Confusion, figure, known_metrics, parse_metric
+from hsdc_schemas.spec import Encoder, Execution, Head, HeadShape, JointOversampling, Shuffle, Training
+from hsdc_schemas.stages import typed
+
+
+def train(work: Work) -> Made:
+    """Train on split `train`, choose the epoch on the fit split, write its weights and the history."""
+    experiment = work.experiment
+    heads = {name: typed(Head, head) for name, head in experiment["heads"].items()}
+    training = typed(Training, experiment["training"])
+    fit = experiment["evaluation"]["fit_split"]
+    rows, pad_id = load_rows(work.needs["prepare"]["rows"].path, "train", heads)
+    validation, _ = load_rows(work.needs["prepare"]["rows"].path, fit, heads)
+    classifier = _classifier(work, heads)
+    initialise(classifier, training.seed)
+    sampling = experiment["sampling"]
+    try:
+        trained = learn(
+            classifier,
+            rows,
+            validation,
+            heads=heads,
+            sampling=typed(JointOversampling if sampling["kind"] == "joint_oversampling" else Shuffle, sampling),
+            training=training,
+            execution=typed(Execution, work.execution),
+            pad_id=pad_id,
+            score=_scorer(heads, validation.targets),
+            checkpoints=work.checkpoints,
+            observe=_observer(work),
+            stop=work.stop,
+        )
+    except Stopped as stopped:
+        raise Interrupted(f"stopped after step {stopped.step}; its checkpoint is complete") from None
+    except NonFiniteLoss as error:
+        raise fail("E440", Exit.NO, str(error), None, "lower the learning rate, or look at these rows") from None
+    return _made(work, trained)
+
+
+def _classifier(work: Work, heads: Mapping[str, Head]) -> Classifier:
+    experiment = work.experiment
+    encoder = load_encoder(work.inputs.model, work.execution["attention"])
+    shape = typed(HeadShape, experiment["head"])
+    return Classifier(
+        encoder, typed(Encoder, experiment["encoder"]), shape, {n: len(h.labels) for n, h in heads.items()}
+    )
+
+
+def _scorer(
+    heads: Mapping[str, Head], targets: Mapping[str, np.ndarray]
+) -> Callable[[dict[str, np.ndarray]], Mapping[str, float | None]]:
+    metrics = [parse_metric(name) for name in known_metrics({name: head.labels for name, head in heads.items()})]
+
+    def score(logits: dict[str, np.ndarray]) -> Mapping[str, float | None]:
+        confusions = {
+            name: Confusion.of(
+                head.labels, [None if t == MASKED else t for t in targets[name].tolist()], decide(logits[name]).tolist()
+            )
+            for name, head in heads.items()
+        }
+        return {str(metric): figure(metric, confusions).value for metric in metrics}
+
+    return score
+
+
+def _observer(work: Work) -> Callable[[Progress], None]:
+    def observe(progress: Progress) -> None:
+        work.progress(progress.step, progress.steps, asdict(progress))
+
+    return observe
+
+
+def _made(work: Work, trained: Trained) -> Made:
+    files: dict[str, Path] = {
+        "weights": work.folder / "weights.safetensors",
+        "tensors": work.folder / "tensors.json",
+        "history": work.folder / "history.json",
+    }
+    tensors, root = tensor_digests(trained.weights)
+    # One key of metadata: several are written in an order of their own, which would change the file's bytes.
+    save_file(trained.weights, files["weights"], metadata={"train": work.keys["train"]})
+    files["tensors"].write_bytes(canonical(tensors) + b"\n")
+    files["history"].write_bytes(canonical(trained.history) + b"\n")
+    facts = {
+        **trained.counts,
+        "best_epoch": trained.best_epoch,
+        "best_metric": trained.best_metric,
+        "parameters": sum(tensor.numel() for tensor in trained.weights.values()),
+    }
+    return Made(files, facts, {"weights": root})

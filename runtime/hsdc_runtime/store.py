@@ -1,0 +1,128 @@
+"""The content-addressed store: objects by the SHA-256 of their bytes, actions by stage key.
+
+An object is written to a temporary file, fsynced and renamed into place, and its folder fsynced. Whoever takes an
+object gets one whose bytes were hashed again; a damaged one is moved to the quarantine and counts as missing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hsdc_schemas.digests import PREFIX, canonical, digest_file, sync_folder, write_atomically
+from hsdc_schemas.record import Artifact
+
+STORE = ".hsdc/store"
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a stage with some key made: its outputs, and what it said of itself."""
+
+    stage: str
+    key: str
+    outputs: dict[str, Artifact]
+    facts: dict[str, Any]
+    seconds: float
+    cpu_seconds: float
+
+
+class Damaged(Exception):  # noqa: N818 - named for what it tells
+    """A stored object is missing, or its bytes are not the ones that its name promises."""
+
+
+class Store:
+    """Objects and actions below `.hsdc/store` of a project."""
+
+    def __init__(self, root: Path) -> None:
+        self.folder = root / STORE
+        self.objects = self.folder / "objects"
+        self.actions = self.folder / "actions"
+        self.quarantine = self.folder / "quarantine"
+
+    def path(self, digest: str) -> Path:
+        """Where an object is, or would be."""
+        name = digest.removeprefix(PREFIX)
+        return self.objects / name[:2] / name[2:]
+
+    def put(self, file: Path) -> tuple[str, int]:
+        """Move a finished file into the store; its object digest and size in bytes."""
+        with file.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        digest, size = digest_file(file)
+        target = self.path(digest)
+        if not self._intact(digest):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            file.chmod(0o444)
+            file.replace(target)
+            sync_folder(target.parent)
+            sync_folder(self.objects)
+        return digest, size
+
+    def take(self, digest: str) -> Path:
+        """The path of an intact object; raises Damaged, after setting aside what is there."""
+        path = self.path(digest)
+        if not path.exists():
+            raise Damaged("it is not in the store")
+        if not self._intact(digest):
+            self._set_aside(path, digest)
+            raise Damaged("its bytes have changed")
+        return path
+
+    def _intact(self, digest: str) -> bool:
+        path = self.path(digest)
+        return path.is_file() and digest_file(path)[0] == digest
+
+    def _set_aside(self, path: Path, digest: str) -> None:
+        self.quarantine.mkdir(parents=True, exist_ok=True)
+        target = self.quarantine / digest.removeprefix(PREFIX)
+        count = 0
+        while target.exists():
+            count += 1
+            target = self.quarantine / f"{digest.removeprefix(PREFIX)}.{count}"
+        path.replace(target)
+        sync_folder(self.quarantine)
+
+    def action(self, key: str) -> Action | None:
+        """What is known of a stage key; an unreadable entry counts as unknown."""
+        try:
+            value = json.loads(self._action_path(key).read_bytes())
+            outputs = {name: Artifact.model_validate(item) for name, item in value["outputs"].items()}
+            times = value["seconds"], value["cpu_seconds"]
+            return (
+                Action(value["stage"], value["key"], outputs, value["facts"], *times) if value["key"] == key else None
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def record_action(self, action: Action) -> None:
+        """Note what a stage made, once all its objects are in the store."""
+        body = {
+            "stage": action.stage,
+            "key": action.key,
+            "outputs": {name: artifact.model_dump() for name, artifact in action.outputs.items()},
+            "facts": action.facts,
+            "seconds": action.seconds,
+            "cpu_seconds": action.cpu_seconds,
+        }
+        write_atomically(self._action_path(action.key), canonical(body) + b"\n")
+
+    def _action_path(self, key: str) -> Path:
+        return self.actions / f"{key.removeprefix(PREFIX)}.json"
+
+    def work_folder(self, key: str) -> Path:
+        """An empty folder for the outputs of a stage that is about to run."""
+        folder = self.folder / "work" / key.removeprefix(PREFIX)[:32]
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+    def checkpoints(self, key: str) -> Path:
+        """The folder of the resumable checkpoints of a stage; it outlives a killed run."""
+        folder = self.folder / "checkpoints" / key.removeprefix(PREFIX)[:32]
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder

@@ -1,0 +1,68 @@
+"""What counts: the essence of a resolved value (without prose) and the factors in which two of them differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from hsdc_schemas.spec import Model, factor_mark
+
+Path = tuple[str, ...]
+
+
+def essence(value: Any) -> Any:
+    """A typed value as JSON values, without the fields that are marked as prose."""
+    if isinstance(value, Model):
+        fields = type(value).model_fields.items()
+        return {name: essence(getattr(value, name)) for name, field in fields if factor_mark(field) != "prose"}
+    if isinstance(value, Mapping):
+        return {key: essence(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [essence(item) for item in value]
+    return value
+
+
+def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
+    """The paths of the factors that differ, as a budget counts them.
+
+    A model marked `whole`, a field marked `whole` and a union whose kind changed are one factor each; otherwise each
+    scalar is one. Seeds (`free`) and prose do not count.
+    """
+    if isinstance(old, Model) and type(old) is type(new) and not old.whole:
+        for name, field in type(old).model_fields.items():
+            mark = factor_mark(field)
+            if mark in ("prose", "free"):
+                continue
+            before, after = getattr(old, name), getattr(new, name)
+            if mark == "whole":
+                if essence(before) != essence(after):
+                    yield (*path, name)
+            else:
+                yield from factors(before, after, (*path, name))
+    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*old, *new)):
+            if key not in old or key not in new:
+                yield (*path, key)
+            else:
+                yield from factors(old[key], new[key], (*path, key))
+    elif essence(old) != essence(new):
+        yield path
+
+
+def changed_leaves(old: Any, new: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:
+    """Every leaf of two JSON values that differs, with both values; `ABSENT` where a side has none."""
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in dict.fromkeys((*old, *new)):
+            yield from changed_leaves(old.get(key, ABSENT), new.get(key, ABSENT), (*path, key))
+    elif old != new or type(old) is not type(new):
+        yield path, old, new
+
+
+class _Absent:
+    """Stands for a leaf that one side does not have."""
+
+    def __repr__(self) -> str:
+        return "(absent)"
+
+
+ABSENT = _Absent()

@@ -1,0 +1,97 @@
+"""The record: what happened. Written by the run, never edited; every figure is derived from the counts in it."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from hsdc_schemas.spec import Model
+
+
+class Artifact(Model):
+    """An output of a stage: the digest of its content, and the stored object that holds it."""
+
+    digest: str
+    object: str
+    bytes: int
+
+
+class StageRecord(Model):
+    """What a stage made, whether it was executed for this record, and what that took."""
+
+    name: str
+    key: str
+    executed: bool
+    outputs: dict[str, Artifact]
+    seconds: float
+    cpu_seconds: float
+    facts: dict[str, Any]
+
+
+class RowCounts(Model):
+    """Rows of a split: read = kept + filtered + rejected."""
+
+    read: int
+    kept: int
+    filtered: dict[str, int]
+    rejected: dict[str, int]
+
+
+class Difference(Model):
+    """The first place where a reproduction differs."""
+
+    stage: str
+    output: str
+    tensor: str | None
+    expected: str
+    found: str
+
+
+class Reproduction(Model):
+    """The verdict on a claim: digests against the record of another run, and the figure that was reported."""
+
+    run: str
+    record: str
+    executed: tuple[str, ...]
+    verdict: Literal["identical", "diverged", "inconclusive"]
+    difference: Difference | None
+    environment: tuple[str, ...]
+    reported: Literal["within", "outside", "not comparable", "not claimed", "undefined"]
+    metric: str | None
+    found: float | None
+    claimed: float | None
+    within: float | None
+    reason: str
+
+
+class Environment(Model):
+    """The environment that was observed."""
+
+    python: str
+    platform: str
+    machine: str
+    processor: str
+    cores: int
+    device: str
+    packages: dict[str, str]
+    differs: dict[str, str]
+
+
+class Record(Model):
+    """A finished run. `scores` maps a variant (raw, calibrated, tuned) to a slice to a head to its confusion counts."""
+
+    hsdc: Literal[1]
+    schema_version: Literal[1]
+    run: str
+    profile: str
+    manifest: str
+    experiment_digest: str
+    started: str
+    finished: str
+    seconds: float
+    peak_memory_bytes: int
+    environment: Environment
+    rows: dict[str, RowCounts]
+    stages: tuple[StageRecord, ...]
+    scores: dict[str, dict[str, dict[str, Any]]]
+    reproduction: Reproduction | None
+    digest: str

@@ -1,0 +1,154 @@
+"""The table of stages: what each reads, so that its key can be known before anything runs.
+
+A stage sees the sections named here and nothing else of the experiment; what it does not see cannot make it stale.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from hsdc_schemas.digests import canonical, digest_json
+from hsdc_schemas.spec import Model
+
+_M = TypeVar("_M", bound=Model)
+
+TORCH = ("accelerate", "numpy", "safetensors", "torch", "transformers")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage: `sections` are paths into {experiment, execution}, `*` standing for every key."""
+
+    name: str
+    revision: int
+    sections: tuple[str, ...]
+    inputs: tuple[str, ...]
+    needs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    packages: tuple[str, ...]
+
+
+_ROWS = tuple(
+    f"experiment.dataset.{field}" for field in ("format", "columns", "id", "text", "labels", "groups", "blank")
+)
+_TASKS = ("experiment.heads.*.labels", "experiment.heads.*.target")
+_SPLITS = ("experiment.evaluation.fit_split", "experiment.evaluation.score_split")
+_MACHINE = tuple(f"execution.{field}" for field in ("device", "precision", "threads", "attention"))
+
+ENCODER = (
+    Stage(
+        "prepare",
+        revision=1,
+        sections=(*_ROWS, *_TASKS, *_SPLITS, "experiment.encoder.max_length", "execution.limits.rows"),
+        inputs=("dataset", "tokenizer"),
+        needs=(),
+        outputs=("rows",),
+        packages=("numpy", "safetensors", "tokenizers", "transformers"),
+    ),
+    Stage(
+        "train",
+        revision=1,
+        sections=(
+            *(f"experiment.{name}" for name in ("encoder", "head", "heads", "sampling", "training")),
+            "experiment.evaluation.fit_split",
+            *_MACHINE,
+            "execution.limits.epochs",
+            "execution.limits.steps",
+        ),
+        inputs=("model",),
+        needs=("prepare",),
+        outputs=("weights", "tensors", "history"),
+        packages=TORCH,
+    ),
+    Stage(
+        "predict",
+        revision=1,
+        sections=(
+            "experiment.encoder",
+            "experiment.head",
+            *_TASKS,
+            *_SPLITS,
+            "experiment.training.tokens_per_micro_batch",
+            *_MACHINE,
+        ),
+        inputs=("model",),
+        needs=("prepare", "train"),
+        outputs=("logits",),
+        packages=TORCH,
+    ),
+    Stage(
+        "calibrate",
+        revision=1,
+        sections=("experiment.evaluation.calibration", "experiment.evaluation.fit_split", *_TASKS),
+        inputs=(),
+        needs=("train", "predict"),
+        outputs=("calibration",),
+        packages=("numpy", "safetensors", "scipy"),
+    ),
+    Stage(
+        "thresholds",
+        revision=1,
+        sections=("experiment.evaluation.thresholds", "experiment.evaluation.fit_split", *_TASKS),
+        inputs=(),
+        needs=("train", "predict", "calibrate"),
+        outputs=("thresholds",),
+        packages=("numpy", "safetensors"),
+    ),
+    Stage(
+        "score",
+        revision=1,
+        sections=("experiment.evaluation.cross_slices", *_SPLITS, *_TASKS),
+        inputs=(),
+        needs=("predict", "calibrate", "thresholds"),
+        outputs=("scores",),
+        packages=("numpy", "safetensors"),
+    ),
+)
+
+KINDS: dict[str, tuple[Stage, ...]] = {"encoder": ENCODER}
+
+
+def section(values: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
+    """The part of nested mappings that some paths name; a path that does not exist contributes nothing."""
+    picked: dict[str, Any] = {}
+    for path in paths:
+        _pick(values, path.split("."), picked)
+    return picked
+
+
+def _pick(values: Mapping[str, Any], path: list[str], into: dict[str, Any]) -> None:
+    head, rest = path[0], path[1:]
+    for key in tuple(values) if head == "*" else (head,):
+        if key not in values:
+            continue
+        if not rest:
+            into[key] = values[key]
+        elif isinstance(values[key], Mapping):
+            _pick(values[key], rest, into.setdefault(key, {}))
+
+
+def typed(model: type[_M], value: Any) -> _M:
+    """A part of a section as the typed value that it was lowered from."""
+    return model.model_validate_json(canonical(value))
+
+
+def stage_key(
+    stage: Stage,
+    values: Mapping[str, Any],
+    inputs: Mapping[str, str],
+    keys: Mapping[str, str],
+    packages: Mapping[str, str],
+) -> str:
+    """The key of a stage: its name and revision, what it reads, the keys of the stages it needs, its environment."""
+    return digest_json(
+        {
+            "stage": stage.name,
+            "revision": stage.revision,
+            "section": section(values, stage.sections),
+            "inputs": {name: inputs[name] for name in stage.inputs},
+            "needs": {name: keys[name] for name in stage.needs},
+            "packages": {name: packages.get(name, "") for name in stage.packages},
+        }
+    )
