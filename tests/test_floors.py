@@ -36,7 +36,15 @@ NETWORK = {"huggingface_hub", "httpx", "httpx2", "urllib", "urllib3", "requests"
 NETWORK_ROOM = "compiler/hsdc_compiler/hub.py"
 UNSTEADY = {"time", "random", "datetime", "secrets", "uuid"}
 UNSTEADY_CALLS = {"os.urandom", "os.getrandom"}
-VALUES = {"node", "merge", "cache", "project"}  # of the compiler, no passes: what passes share
+VALUES = {
+    "node",
+    "merge",
+    "cache",
+    "changes",
+    "committed",
+    "project",
+    "diagnostics",
+}  # of the compiler, no passes: what passes share
 ORDER = {"__init__", "pipeline", "project"}  # of the compiler, no passes: may call passes
 FACE_IMPORTS = {"argparse", "getopt", "optparse"}
 FACE_NAMES = {"print", "input", "exit", "quit", "SystemExit"}

@@ -20,23 +20,9 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from hsdc_schemas.errors import Exit, HsdcError, fail
+from hsdc_schemas.model_files import PATTERNS
 from hsdc_schemas.sources import hub_cache
 
-PATTERNS: Final = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "generation_config.json",
-    "config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.txt",
-    "vocab.json",
-    "merges.txt",
-    "*.model",
-    "chat_template.jinja",
-)
 PATIENCE: Final = 5.0
 """Seconds that the hub may take to connect, to answer, and between two pieces of an answer to a question."""
 ATTEMPTS: Final = {"HEAD": 1, "GET": 4}

@@ -10,8 +10,9 @@ from hsdc_schemas.digests import digest_files, digest_json
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Input, InputFile
+from hsdc_schemas.model_files import model_files
 from hsdc_schemas.rows import label_counts, read_rows
-from hsdc_schemas.sources import locate_file, locate_model, model_files
+from hsdc_schemas.sources import locate_file, locate_model
 from hsdc_schemas.spec import Experiment
 
 Fetch = Callable[[str, str], Path]

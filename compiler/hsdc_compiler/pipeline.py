@@ -11,6 +11,7 @@ from hsdc_compiler.budget import Side, budget
 from hsdc_compiler.cache import InputCache
 from hsdc_compiler.changes import Change, changes
 from hsdc_compiler.check import check
+from hsdc_compiler.committed import committed_manifest, orphans, protected, set_record_aside, with_committed
 from hsdc_compiler.emit import emit, stale_files
 from hsdc_compiler.hub import fetch
 from hsdc_compiler.inherit import Header, Layered, inherit
@@ -18,14 +19,13 @@ from hsdc_compiler.lock import Locker
 from hsdc_compiler.lower import Resolved, lower
 from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as KeyPath
-from hsdc_compiler.project import GENERATED, HEADERS, LOCK, Document, Project
+from hsdc_compiler.project import HEADERS, Document, Project, locked_packages
 from hsdc_compiler.refs import refs
 from hsdc_compiler.rules import rules
 from hsdc_schemas.digests import write_atomically
-from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail, gravest, sorted_diagnostics
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
 from hsdc_schemas.factors import essence
-from hsdc_schemas.manifest import Input, Manifest, load_sealed
-from hsdc_schemas.record import Record
+from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.scores import known_metrics
 from hsdc_schemas.spec import SLOTS, Experiment, Profile
 
@@ -89,7 +89,9 @@ def compile_project(
     """
     project = Project(root)
     cache = InputCache(root, rehash=rehash)
-    session = _Session(project, profile, Profile(), Locker(root, cache, None if check_only else fetch), _packages(project))
+    session = _Session(
+        project, profile, Profile(), Locker(root, cache, None if check_only else fetch), locked_packages(project)
+    )
     wanted = _wanted(project, names)
     documents = _documents(session, project.runs)
     if _broken(session):
@@ -108,8 +110,8 @@ def compile_project(
             if run is not None:
                 compiled.append(run)
     cache.save()
-    orphans = () if wanted else _orphans(root, profile, project)
-    return Compilation(profile, tuple(compiled), sorted_diagnostics(session.faults), orphans)
+    gone = () if wanted else orphans(root, profile, project.runs)
+    return Compilation(profile, tuple(compiled), sorted_diagnostics(session.faults), gone)
 
 
 def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> Compilation:
@@ -118,11 +120,14 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
         return compilation
     faults = list(compilation.diagnostics)
     for run in compilation.runs:
-        faults += _protected(root, compilation.profile, run, supersede=supersede)
+        if run.stale and not supersede:
+            faults += protected(root, compilation.profile, run.name, run.changes)
     if gravest(faults) is Exit.POLICY:
         return Compilation(compilation.profile, compilation.runs, sorted_diagnostics(faults), compilation.orphans)
     written = []
     for run in compilation.runs:
+        if run.stale and protected(root, compilation.profile, run.name, run.changes):
+            written.append(set_record_aside(root, compilation.profile, run.name))
         for path in run.stale:
             write_atomically(root / path, run.files[path])
             written.append(path)
@@ -239,11 +244,11 @@ def _lock_and_lower(
 ) -> Compiled | None:
     side, ready = resolved[run.name]
     root = session.project.root
-    committed = _committed(root, session.profile_name, run.name)
+    committed = committed_manifest(root, session.profile_name, run.name)
     inputs, faults = session.locker.lock(side.experiment)
     not_read: tuple[str, ...] = ()
     if faults and check_only and committed is not None and gravest(faults) is Exit.ENVIRONMENT:
-        inputs, not_read = _from_committed(inputs, committed)
+        inputs, not_read = with_committed(inputs, committed)
         faults = [] if len(inputs) == len(side.experiment.dataset.splits) + 1 else faults
     if faults:
         session.faults += faults
@@ -260,61 +265,3 @@ def _lock_and_lower(
     declared = run.header.at(("budget",))
     allowed = declared.value if declared is not None else None
     return Compiled(run.name, manifest, run.parent, factors, allowed, equal, files, stale, found, not_read)
-
-
-def _from_committed(inputs: tuple[Input, ...], committed: Manifest) -> tuple[tuple[Input, ...], tuple[str, ...]]:
-    """Inputs that were read, and the committed manifest's word for those that are absent here."""
-    read = {item.name: item for item in inputs}
-    missing = tuple(item for item in committed.inputs if item.name not in read)
-    return tuple(read.get(item.name, item) for item in committed.inputs), tuple(item.name for item in missing)
-
-
-def _committed(root: Path, profile: str, name: str) -> Manifest | None:
-    path = f"{GENERATED}/{profile}/{name}.lock.json"
-    try:
-        return load_sealed(root / path, path, Manifest)
-    except HsdcError:
-        return None
-
-
-def _protected(root: Path, profile: str, run: Compiled, *, supersede: bool) -> list[Diagnostic]:
-    """A finished record's experiment and inputs stay as they are, until the run gets a new name or is superseded."""
-    path = root / GENERATED / profile / f"{run.name}.record.json"
-    old = _committed(root, profile, run.name)
-    if supersede or old is None or not run.stale or not path.exists():
-        return []
-    try:
-        record = load_sealed(path, path.name, Record)
-    except HsdcError:
-        return []
-    values = [change for change in run.changes if change.kind in ("value", "execution", "input", "claim")]
-    if record.manifest != old.digest or not values:
-        return []
-    message = f"'{run.name}' has a finished record, and this would change what it stands on: {values[0].line()}"
-    hint = "give the change a new name (extends: …), or say hsdc compile --supersede"
-    return [Diagnostic("E804", Exit.POLICY, message, None, hint)]
-
-
-def _orphans(root: Path, profile: str, project: Project) -> tuple[str, ...]:
-    """Manifests whose run is gone and that no record stands on."""
-    folder = root / GENERATED / profile
-    found = []
-    for path in sorted(folder.glob("*.lock.json")):
-        name = path.name.removesuffix(".lock.json")
-        if name not in project.runs and not (folder / f"{name}.record.json").exists():
-            found += [f"{GENERATED}/{profile}/{name}{suffix}" for suffix in (".lock.json", ".provenance.json")]
-    return tuple(found)
-
-
-def _packages(project: Project) -> dict[str, str]:
-    """Exact versions from the committed lock of the runtime."""
-    if not (project.root / LOCK).exists():
-        return {}
-    packages = {}
-    for line in project.read(LOCK).decode().splitlines():
-        name, pinned, version = line.split("#")[0].strip().partition("==")
-        if pinned:
-            packages[name.strip().lower().replace("_", "-")] = version.split(";")[0].strip()
-    if not packages:
-        raise fail("E005", Exit.SPEC, f"{LOCK} pins nothing", None, "write lines of the form name==version")
-    return packages

@@ -134,3 +134,17 @@ def _check_header(node: Node, path: str, kind: str, name: str) -> None:
         )
     if faults:
         raise HsdcError(faults)
+
+
+def locked_packages(project: Project) -> dict[str, str]:
+    """Exact versions from the committed lock of the runtime."""
+    if not (project.root / LOCK).exists():
+        return {}
+    packages = {}
+    for line in project.read(LOCK).decode().splitlines():
+        name, pinned, version = line.split("#")[0].strip().partition("==")
+        if pinned:
+            packages[name.strip().lower().replace("_", "-")] = version.split(";")[0].strip()
+    if not packages:
+        raise fail("E005", Exit.SPEC, f"{LOCK} pins nothing", None, "write lines of the form name==version")
+    return packages

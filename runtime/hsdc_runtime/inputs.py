@@ -9,7 +9,8 @@ from pathlib import Path
 from hsdc_schemas.digests import digest_file, short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
 from hsdc_schemas.manifest import Input, Manifest
-from hsdc_schemas.sources import locate_file, locate_model, model_files
+from hsdc_schemas.model_files import model_files
+from hsdc_schemas.sources import locate_file, locate_model
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from hsdc_schemas.digests import canonical, digest_files, digest_json
 from hsdc_schemas.errors import Exit, HsdcError, fail
-from hsdc_schemas.sources import tokenizer_files
+from hsdc_schemas.model_files import tokenizer_files
 from hsdc_schemas.spec import Execution, Experiment, Model, Reproduces
 
 SCHEMA_VERSION = 1

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hsdc_compiler.hub import wanted
-from hsdc_schemas.sources import model_files
+from hsdc_schemas.model_files import model_files
 
 from .bench import DECOYS, REVISION, TINY, Bench, tiny_bert
 from .server import Faults, Hub

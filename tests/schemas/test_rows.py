@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hsdc_schemas.errors import Exit, HsdcError
-from hsdc_schemas.rows import FILE_FAULTS, MAX_ROW_BYTES, REASONS, RowsRead, label_counts, read_rows
+from hsdc_schemas.records import MAX_ROW_BYTES
+from hsdc_schemas.rows import FILE_FAULTS, REASONS, RowsRead, label_counts, read_rows
 from hsdc_schemas.spec import Dataset
 
 HEADS = {"tone": ("tone", ("neutral", "hostile")), "topic": ("topic", ("sport", "null"))}

@@ -12,16 +12,8 @@ from pathlib import Path
 import pytest
 
 from hsdc_schemas.errors import Exit, HsdcError
-from hsdc_schemas.sources import (
-    FAULTS,
-    Source,
-    hub_cache,
-    locate_file,
-    locate_model,
-    model_files,
-    parse_source,
-    tokenizer_files,
-)
+from hsdc_schemas.model_files import model_files, tokenizer_files
+from hsdc_schemas.sources import FAULTS, Source, hub_cache, locate_file, locate_model, parse_source
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -107,6 +107,7 @@ class Classifier(nn.Module):
         for name in self.head_names:
             self.add_module(f"head_{name}", _head(width, shape, heads[name]))
         if encoder_spec.gradient_checkpointing:
+            encoder.config.use_cache = False  # a cache of keys is for decoding, and checkpointing warns of it
             _recompute_activations(encoder)
 
     def head(self, name: str) -> nn.Module:

@@ -1,0 +1,75 @@
+"""What is on disk from before: committed manifests, the records that stand on them, and manifests whose run is gone."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable
+from pathlib import Path
+
+from hsdc_compiler.changes import Change
+from hsdc_compiler.project import GENERATED
+from hsdc_schemas.digests import short, sync_folder
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
+from hsdc_schemas.manifest import Input, Manifest, load_sealed
+from hsdc_schemas.record import Record
+
+KEPT = ("value", "execution", "input", "claim")  # what a finished record stands on
+
+
+def committed_manifest(root: Path, profile: str, name: str) -> Manifest | None:
+    """The manifest of a run as it was committed; None where there is no intact one."""
+    path = f"{GENERATED}/{profile}/{name}.lock.json"
+    try:
+        return load_sealed(root / path, path, Manifest)
+    except HsdcError:
+        return None
+
+
+def with_committed(inputs: tuple[Input, ...], committed: Manifest) -> tuple[tuple[Input, ...], tuple[str, ...]]:
+    """Inputs that were read, and the committed manifest's word for those that are absent here."""
+    read = {item.name: item for item in inputs}
+    missing = tuple(item for item in committed.inputs if item.name not in read)
+    return tuple(read.get(item.name, item) for item in committed.inputs), tuple(item.name for item in missing)
+
+
+def protected(root: Path, profile: str, name: str, changes: Iterable[Change]) -> list[Diagnostic]:
+    """A finished record's experiment and inputs stay as they are, until the run gets a new name or is superseded."""
+    old = committed_manifest(root, profile, name)
+    values = [change for change in changes if change.kind in KEPT]
+    if old is None or not values or _record_digest(root, profile, name, old) is None:
+        return []
+    message = f"'{name}' has a finished record, and this would change what it stands on: {values[0].line()}"
+    hint = "give the change a new name (extends: …), or say hsdc compile --supersede"
+    return [Diagnostic("E804", Exit.POLICY, message, None, hint)]
+
+
+def set_record_aside(root: Path, profile: str, name: str) -> str:
+    """Move the record of a superseded run to `superseded/`, under its digest; the path that it has now."""
+    folder = root / GENERATED / profile
+    old = committed_manifest(root, profile, name)
+    digest = _record_digest(root, profile, name, old) if old is not None else None
+    (folder / "superseded").mkdir(exist_ok=True)
+    kept = f"{GENERATED}/{profile}/superseded/{name}.{short(digest or '')}.record.json"
+    (folder / f"{name}.record.json").replace(root / kept)
+    sync_folder(folder)
+    return kept
+
+
+def _record_digest(root: Path, profile: str, name: str, manifest: Manifest) -> str | None:
+    """The digest of the finished record of exactly this manifest."""
+    path = f"{GENERATED}/{profile}/{name}.record.json"
+    try:
+        record = load_sealed(root / path, path, Record)
+    except HsdcError:
+        return None
+    return record.digest if record.manifest == manifest.digest else None
+
+
+def orphans(root: Path, profile: str, runs: Container[str]) -> tuple[str, ...]:
+    """Manifests whose run is gone and that no record stands on."""
+    folder = root / GENERATED / profile
+    found = []
+    for path in sorted(folder.glob("*.lock.json")):
+        name = path.name.removesuffix(".lock.json")
+        if name not in runs and not (folder / f"{name}.record.json").exists():
+            found += [f"{GENERATED}/{profile}/{name}{suffix}" for suffix in (".lock.json", ".provenance.json")]
+    return tuple(found)
