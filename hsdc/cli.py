@@ -35,9 +35,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    _compile(commands)
-    _run(commands)
-    _schema(commands)
+    for grammar in (_new, _set, _fmt, _compile, _run, _explain, _show, _ls, _diff, _schema):
+        grammar(commands)
     return parser.parse_args(arguments)
 
 
@@ -67,6 +66,9 @@ def _compile(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("--check", "--locked", action="store_true", dest="check", help=check)
     parser.add_argument("--rehash", action="store_true", help="read every input again, whatever the cache knows")
     parser.add_argument("--supersede", action="store_true", help="replace what a finished record stands on")
+    formats = ("text", "github", "sarif")
+    shapes = "how diagnostics are written: for people, as workflow annotations, or as SARIF 2.1.0 on stdout"
+    parser.add_argument("--format", choices=formats, default="text", help=shapes)
 
 
 def _run(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -82,3 +84,85 @@ def _schema(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = "Write the JSON Schemas that editors and other programs use."
     parser = commands.add_parser("schema", help="JSON Schemas for editors", description=text, allow_abbrev=False)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a schema is stale")
+
+
+def _profile(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--profile", type=_name, default="demo", metavar="P", help="where it runs (default: demo)")
+
+
+def _new(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "Write the spec of a new run that extends another; its budget is the number of factors that it changes."
+    example = "example: hsdc new run9 --from run4 --set training.learning_rate=2e-5 --why 'Slower may be steadier.'"
+    parser = commands.add_parser("new", help="a run from another", description=text, epilog=example, allow_abbrev=False)
+    parser.add_argument("run", type=_name, metavar="RUN", help="name of the new run, and of its file")
+    parser.add_argument("--from", dest="parent", type=_name, required=True, metavar="RUN", help="the run it extends")
+    parser.add_argument("--set", dest="values", action="append", default=[], metavar="PATH=VALUE", help="a change")
+    parser.add_argument("--why", default="", help="one sentence: why the change is made")
+    parser.add_argument("--title", default="", help="one line for people")
+    _profile(parser)
+
+
+def _set(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "Change values in a run's spec; comments, order and layout stay."
+    example = "example: hsdc set run9 training.learning_rate=3e-5 budget=2"
+    parser = commands.add_parser("set", help="change a spec", description=text, epilog=example, allow_abbrev=False)
+    parser.add_argument("run", type=_name, metavar="RUN", help="the run whose spec is changed")
+    parser.add_argument(
+        "values", nargs="+", metavar="PATH=VALUE", help="path in the experiment, or a key of the header"
+    )
+    _profile(parser)
+
+
+def _fmt(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "Bring specs into one layout; comments and meaning stay."
+    parser = commands.add_parser("fmt", help="format specs", description=text, allow_abbrev=False)
+    parser.add_argument("files", nargs="*", metavar="FILE", help="spec files; all of specs/ by default")
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name what would change")
+
+
+def _explain(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "Say where a value comes from: every layer that set it, the winner last. Or what a code means."
+    example = "examples: hsdc explain run8_restore_r4 training.learning_rate    hsdc explain run4    hsdc explain E801"
+    parser = commands.add_parser(
+        "explain",
+        help="where a value comes from, what a code means",
+        description=text,
+        epilog=example,
+        allow_abbrev=False,
+    )
+    parser.add_argument("subject", metavar="RUN|CODE", help="a run, or the code of a message")
+    parser.add_argument("path", nargs="?", metavar="PATH", help="a value, or a section; every leaf by default")
+    _profile(parser)
+    parser.add_argument("--json", action="store_true", help="data as JSON on stdout")
+
+
+def _show(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "The resolved run as YAML, with the origin of each line as a comment."
+    parser = commands.add_parser("show", help="a resolved run", description=text, allow_abbrev=False)
+    parser.add_argument("run", type=_name, metavar="RUN", help="the run")
+    _profile(parser)
+    parser.add_argument("--json", action="store_true", help="data as JSON on stdout")
+
+
+def _ls(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = "The runs as a tree of inheritance, each with its state: new, stale, locked or finished."
+    parser = commands.add_parser("ls", help="the runs and their states", description=text, allow_abbrev=False)
+    _profile(parser)
+    parser.add_argument("--json", action="store_true", help="data as JSON on stdout")
+
+
+def _diff(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = (
+        "What a change of specs does: the values that change and where they are set, the stages that must run again, "
+        "the finished results that become void. Compares the working tree with HEAD by default."
+    )
+    example = "examples: hsdc diff    hsdc diff main...HEAD --markdown    hsdc diff HEAD~1 --exit-code"
+    parser = commands.add_parser(
+        "diff", help="what a change does", description=text, epilog=example, allow_abbrev=False
+    )
+    parser.add_argument("revisions", nargs="?", default="HEAD", metavar="BASE[...HEAD]", help="git revisions")
+    _profile(parser)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="versioned JSON on stdout")
+    form.add_argument("--markdown", action="store_true", help="Markdown for a pull request's comment")
+    parser.add_argument("--exit-code", action="store_true", help="exit 1 where resolved values or inputs differ")

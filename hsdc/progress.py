@@ -76,7 +76,9 @@ class ProgressView:
             else:
                 self._line(text)
         elif self.bar is not None:
-            self.bar.update(self.task, completed=event.done, total=event.total, note=f"{event.done}/{event.total}  {note}")
+            self.bar.update(
+                self.task, completed=event.done, total=event.total, note=f"{event.done}/{event.total}  {note}"
+            )
         elif time.monotonic() - self.shown >= SECONDS_BETWEEN_LINES:
             self.shown = time.monotonic()
             self._line(f"  {event.stage:<11}{event.done}/{event.total}  {note}")

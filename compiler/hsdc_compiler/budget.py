@@ -42,12 +42,15 @@ def _over(child: Side, parent: Side, declared: Node, changed: tuple[Path, ...]) 
     message = f"'{child.name}' differs from '{parent.name}' in {count}; its budget is {declared.value}"
     related: list[tuple[str, Place | None]] = []
     for path in changed:
-        related.append((f"{dotted(path)} is set here", _place(child.tree, path)))
-        related.append((f"{dotted(path)} in '{parent.name}'", _place(parent.tree, path)))
+        before, after = _place(parent.tree, path), _place(child.tree, path)
+        related.append((f"{dotted(path)}{'' if before else f', the default in {parent.name!r},'} is set here", after))
+        if before:
+            related.append((f"{dotted(path)} in '{parent.name}'", before))
     hint = "take a change back, or raise the budget and say why"
     return Diagnostic("E801", Exit.POLICY, message, declared.mark.place(), hint, tuple(related))
 
 
-def _place(tree: Node, path: Path) -> Place:
+def _place(tree: Node, path: Path) -> Place | None:
+    """Where a value is written, or the nearest section around it; None where it is left to the schema."""
     node = tree.nearest(path)
-    return node.key.place() if node is tree.at(path) else node.mark.place()
+    return node.key.place() if node is not tree else None

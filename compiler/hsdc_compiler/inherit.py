@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from hsdc_compiler.merge import merge
+from pydantic import Field
+
+from hsdc_compiler.merge import fresh, merge
 from hsdc_compiler.node import Node
 from hsdc_compiler.project import HEADERS, Document
 from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
@@ -22,7 +25,7 @@ class Header(Model):
     title: str = ""
     notes: str = ""
     extends: Name | None = None
-    budget: int | None = None
+    budget: Annotated[int, Field(ge=0)] | None = None
     why: str = ""
     reproduces: Reproduces | None = None
 
@@ -50,7 +53,7 @@ def inherit(documents: Mapping[str, Document]) -> tuple[dict[str, Layered], list
         for ancestor in reversed(chain):
             if ancestor not in done:
                 parent = _parent(documents[ancestor])
-                if parent is None or parent in done:
+                if (parent is None or parent in done) and _has_lineage(documents[ancestor], faults):
                     done[ancestor] = _layer(documents[ancestor], done.get(parent or ""), faults)
     return done, faults
 
@@ -58,6 +61,21 @@ def inherit(documents: Mapping[str, Document]) -> tuple[dict[str, Layered], list
 def _parent(document: Document) -> str | None:
     node = document.node.value.get("extends")
     return node.value if node is not None and isinstance(node.value, str) else None
+
+
+def _has_lineage(document: Document, faults: list[Diagnostic]) -> bool:
+    """Whether a run is a root, or names the one that it changes."""
+    entries = document.node.value
+    extends, change = entries.get("extends"), entries.get("change")
+    if extends is not None and not isinstance(extends.value, str):
+        hint = "name one run; what several runs share is a component"
+        faults.append(_fault("E304", "a run extends one other run, by its name", extends, hint))
+        return False
+    if extends is None and change is not None:
+        hint = "add 'extends: RUN', or write the sections at the top"
+        faults.append(Diagnostic("E307", Exit.SPEC, "'change' needs a parent", change.key.place(), hint))
+        return False
+    return True
 
 
 def _chain(name: str, documents: Mapping[str, Document], faults: list[Diagnostic]) -> list[str]:
@@ -84,7 +102,8 @@ def _chain(name: str, documents: Mapping[str, Document], faults: list[Diagnostic
             return []
         if len(chain) == MAX_GENERATIONS:
             message = f"'{name}' has more than {MAX_GENERATIONS} generations"
-            faults.append(Diagnostic("E306", Exit.SPEC, message, documents[name].node.mark.place(), "write a new root"))
+            hint = "write a new root: a run without 'extends' that holds every value"
+            faults.append(_fault("E306", message, documents[name].node.value["extends"], hint))
             return []
         chain.append(parent)
     return chain
@@ -97,16 +116,7 @@ def _layer(document: Document, parent: Layered | None, faults: list[Diagnostic])
     )
     body = {key: item for key, item in entries.items() if key not in HEADERS}
     if parent is None:
-        if "change" in entries:
-            faults.append(
-                _fault(
-                    "E307",
-                    "'change' needs a parent",
-                    entries["change"],
-                    "add 'extends: RUN', or write the sections at the top",
-                )
-            )
-        return Layered(document, header, None, document.node._replace(value=body))
+        return Layered(document, header, None, fresh(document.node._replace(value=body), faults.append))
     for key, item in body.items():
         hint = did_you_mean(key, HEADERS) if key not in parent.tree.value else f"move '{key}' under 'change'"
         place = item.key.place()
@@ -117,7 +127,7 @@ def _layer(document: Document, parent: Layered | None, faults: list[Diagnostic])
     if change is None or change.value is None or change.value == {}:
         return Layered(document, header, parent.name, parent.tree)
     if not change.is_mapping:
-        faults.append(_fault("E307", "'change' is a mapping of sections", change, ""))
+        faults.append(_fault("E307", "'change' is a mapping of sections", change, "change: {training: {epochs: 4}}"))
         return Layered(document, header, parent.name, parent.tree)
     return Layered(document, header, parent.name, merge(parent.tree, change, faults.append))
 

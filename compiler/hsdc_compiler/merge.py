@@ -11,6 +11,8 @@ OPERATORS = frozenset(("$replace", "$unset", "$append", "$prepend", "$remove", "
 LIST_OPERATORS = ("$remove", "$prepend", "$append")
 DROPPING = ("kind", "use")  # keys whose change drops what was inherited beside them
 
+FAULT = "fault"  # the operation of a node that stands for one already reported
+
 Report = Callable[[Diagnostic], None]
 
 
@@ -19,8 +21,13 @@ def merge(base: Node, change: Node, report: Report, path: Path = ()) -> Node:
     operators = OPERATORS.intersection(change.value) if change.is_mapping else ()
     if operators:
         return _operate(base, change, sorted(operators), report, path)
-    if base.value is None or change.value is None:
+    if base.value is None or change.value is None or _is_ref(change) or (_is_ref(base) and not change.is_mapping):
         return _replace(base, change, report, path)
+    if _is_ref(base):
+        hint = "to put a mapping in its place, write {$replace: …}"
+        message = f"'{dotted(path)}' is a reference in what is inherited, so nothing can be changed below it"
+        report(_fault("E311", message, change, hint, (("inherited from here", base),)))
+        return base
     if base.is_mapping != change.is_mapping or base.is_sequence != change.is_sequence:
         hint = f"to put {kind_of(change)} here, write {{$replace: …}}"
         message = f"'{dotted(path)}' is {kind_of(base)} in what is inherited, and {kind_of(change)} here"
@@ -60,22 +67,24 @@ def fresh(node: Node, report: Report, path: Path = ()) -> Node:
     if len(node.value) == 1 and operators[0] == "$replace":
         return fresh(node.value["$replace"], report, path)._replace(key=node.key, op="replace")
     name = operators[0]
-    report(_fault("E312", f"'{dotted(path)}' has nothing inherited for {name} to work on", node.value[name], ""))
-    return Node(None, node.mark, node.key)
+    if len(node.value) > 1 and name in ("$literal", "$replace"):
+        report(_alone(name, next(key for key in node.value if key != name), node))
+    else:
+        message = f"'{dotted(path)}' has nothing inherited for {name} to work on"
+        report(_fault("E312", message, node.value[name], "write the value itself"))
+    return Node(None, node.mark, node.key, FAULT)
 
 
 def _operate(base: Node, change: Node, operators: list[str], report: Report, path: Path) -> Node:
     strangers = [key for key in change.value if key not in OPERATORS]
     exclusive = [name for name in operators if name not in LIST_OPERATORS]
     if strangers or (exclusive and len(operators) > 1):
-        other = strangers[0] if strangers else operators[1]
-        report(
-            _fault("E313", f"{operators[0]} stands alone; '{other}' cannot stand beside it", change.value[other], "")
-        )
+        name = exclusive[0] if exclusive else operators[0]
+        report(_alone(name, next(key for key in (*strangers, *operators) if key != name), change))
         return base
     if exclusive:
         if exclusive[0] == "$unset":
-            report(_fault("E313", "$unset is written as {$unset: true}, on a key", change.value["$unset"], ""))
+            report(_fault("E313", "$unset takes true, and nothing else", change.value["$unset"], "{$unset: true}"))
             return base
         return fresh(change, report, path)._replace(under=base)
     return _edit_list(base, change, report, path)
@@ -84,7 +93,7 @@ def _operate(base: Node, change: Node, operators: list[str], report: Report, pat
 def _edit_list(base: Node, change: Node, report: Report, path: Path) -> Node:
     if not base.is_sequence:
         message = f"'{dotted(path)}' is {kind_of(base)} in what is inherited; list operators need a list"
-        report(_fault("E314", message, change, "", (("inherited from here", base),)))
+        report(_fault("E314", message, change, "write the value itself", (("inherited from here", base),)))
         return base
     items = list(base.value)
     for name in LIST_OPERATORS:
@@ -106,11 +115,8 @@ def _removed(items: list[Node], operand: Node, report: Report, path: Path) -> li
     for unwanted in operand.value:
         kept = [item for item in items if item.plain() != unwanted.plain()]
         if len(kept) == len(items):
-            report(
-                _fault(
-                    "E312", f"{unwanted.plain()!r} is not in '{dotted(path)}', so it cannot be removed", unwanted, ""
-                )
-            )
+            message = f"'{_shown(unwanted)}' is not in '{dotted(path)}', so it cannot be removed"
+            report(_fault("E312", message, unwanted, f"there are: {', '.join(map(_shown, items))}"))
         items = kept
     return items
 
@@ -119,26 +125,30 @@ def _replace(base: Node, change: Node, report: Report, path: Path) -> Node:
     new = fresh(change, report, path)
     if not _same(base.plain(), new.plain()):
         return new._replace(under=base)
-    related = (("inherited from here", base),)
-    report(
-        _fault(
-            "W315",
-            f"'{dotted(path)}' is already {_shown(base)}: this changes nothing",
-            change,
-            "delete this line",
-            related,
-        )
-    )
+    message = f"'{dotted(path)}' is already {_shown(base)}: this changes nothing"
+    report(_fault("W315", message, change, "delete it", (("inherited from here", base),)))
     return new._replace(under=base)
 
 
 def _same(one: object, other: object) -> bool:
-    return one == other and isinstance(one, bool) == isinstance(other, bool)
+    return one == other and type(one) is type(other)
 
 
 def _shown(node: Node) -> str:
-    value = node.plain()
+    value = node.value
+    if node.is_sequence:
+        return f"[{', '.join(map(_shown, value))}]"
+    if node.is_mapping:
+        return f"{{{', '.join(f'{key}: {_shown(item)}' for key, item in value.items())}}}"
     return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+
+
+def _is_ref(node: Node) -> bool:
+    return node.is_mapping and "$ref" in node.value
+
+
+def _alone(name: str, other: str, node: Node) -> Diagnostic:
+    return _fault("E313", f"{name} stands alone; '{other}' cannot stand beside it", node.value[other], "take one out")
 
 
 def _differs(base: Node, change: Node, key: str) -> bool:

@@ -14,6 +14,8 @@ from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
+MAX_FAULTS = 100
+MAX_DIGITS = 300  # of a whole number; such a number still fits a float
 
 _EventParser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NULLS = frozenset(("", "~", "null", "Null", "NULL"))
@@ -22,6 +24,11 @@ _INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_HINTS = {  # by what both parsers say, where that alone helps nobody
+    "mapping values are not allowed": "quote a text that holds ': '",
+    "found invalid Unicode character escape code": "write the character itself",
+}
 _TAG = "tag:yaml.org,2002:"
 _CORE = frozenset(_TAG + name for name in ("str", "int", "float", "bool", "null"))
 
@@ -35,19 +42,29 @@ def parse(path: str, data: bytes) -> Node:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise fail(
-            "E102", Exit.SPEC, f"byte {error.start} is not UTF-8", Place(path, line), "save the file as UTF-8"
-        ) from None
+        place = _at(Source(path, data.decode(errors="replace")), len(data[: error.start].decode()))
+        raise fail("E102", Exit.SPEC, f"byte {error.start} is not UTF-8", place, "save the file as UTF-8") from None
     source = Source(path, text)
+    if found := _FORBIDDEN.search(text):
+        message = f"the character U+{ord(found.group()):04X} is not allowed in YAML"
+        raise fail("E103", Exit.SPEC, message, _at(source, found.start()), "remove it")
     try:
         return _Builder(source).build()
     except yaml.MarkedYAMLError as error:
         raise _syntax(source, error) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        character = f"U+{error.character:04X}" if isinstance(error.character, int) else repr(error.character)
-        raise fail("E103", Exit.SPEC, f"the character {character} is not allowed in YAML", Place(path, line)) from None
+    except yaml.YAMLError as error:
+        raise fail("E103", Exit.SPEC, f"not YAML: {str(error).splitlines()[0]}", Place(path, 1)) from None
+    except (ValueError, OverflowError):  # the parser in pure Python, on an escape beyond the last character
+        raise fail("E111", Exit.SPEC, "an escape that is no character", Place(path, 1)) from None
+
+
+def _at(source: Source, index: int) -> Place:
+    """The place of one character of a text."""
+    before = source.text[:index].splitlines(keepends=True) or [""]
+    line, column = len(before), len(before[-1]) + 1
+    if before[-1].endswith(("\n", "\r", "\x85", "\u2028", "\u2029")):
+        line, column = line + 1, 1
+    return Mark(source, line, column, column + 1).place()
 
 
 def _syntax(source: Source, error: yaml.MarkedYAMLError) -> HsdcError:
@@ -56,7 +73,11 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> HsdcError:
     if mark is not None:
         place = Mark(source, mark.line + 1, mark.column + 1, mark.column + 2).place()
     problem = " ".join(part for part in (error.problem, error.context) if part)
-    return fail("E103", Exit.SPEC, f"not YAML: {problem}", place)
+    hint = next((hint for start, hint in _HINTS.items() if problem.startswith(start)), "")
+    if "cannot start any token" in problem and place.text[place.column - 1 : place.column] == "\t":
+        problem, hint = "a tab where spaces are expected", "indent with spaces"
+    code = "E111" if problem.startswith("found invalid Unicode") else "E103"
+    return fail(code, Exit.SPEC, f"not YAML: {problem}", place, hint)
 
 
 class _Builder:
@@ -66,7 +87,7 @@ class _Builder:
         self.source = source
         self.faults: list[Diagnostic] = []
         self.root: Node | None = None
-        self.stack: list[tuple[Any, Mark, Mark]] = []  # container, its mark, the mark of its key
+        self.stack: list[tuple[Any, Mark, Mark | None]] = []  # container, its mark, its key's; None: it is a key
         self.keys: list[tuple[str, Mark] | None] = []  # for each container, the key that waits for its value
 
     def build(self) -> Node:
@@ -84,7 +105,10 @@ class _Builder:
                     self.close()
                 elif kind is events.AliasEvent:
                     self.fault(event, "E104", "an alias (*) is not allowed", "write the value out, or use a component")
-                    self.place_value(Node(None, self.mark(event), self.mark(event)))
+                    if self.waits_for_key():
+                        self.keys[-1] = ("*", self.mark(event))
+                    else:
+                        self.place_value(Node(None, self.mark(event), self.mark(event)))
                 elif kind is events.DocumentStartEvent:
                     documents += 1
                     if documents == 2:
@@ -104,32 +128,39 @@ class _Builder:
         stop = end.column + 1 if end.line == start.line else start.column + 2
         return Mark(self.source, start.line + 1, start.column + 1, max(stop, start.column + 2))
 
-    def fault(self, event: Any, code: str, message: str, hint: str = "") -> None:
-        if len(self.faults) < 100:
-            self.faults.append(Diagnostic(code, Exit.SPEC, message, self.mark(event).place(), hint))
+    def fault(self, event: Any, code: str, message: str, hint: str = "", first: Mark | None = None) -> None:
+        if len(self.faults) < MAX_FAULTS:
+            related = (("it stands here first", first.place()),) if first else ()
+            self.faults.append(Diagnostic(code, Exit.SPEC, message, self.mark(event).place(), hint, related))
 
     def properties(self, event: Any) -> None:
         if event.anchor is not None:
             self.fault(event, "E104", "an anchor (&) is not allowed", "write the value out, or use a component")
         if event.tag is not None and event.tag not in _CORE and event.tag != "!":
-            self.fault(event, "E107", f"the tag {event.tag} is not allowed", "tags: !!str !!int !!float !!bool !!null")
+            shown = f"!!{event.tag.removeprefix(_TAG)}" if event.tag.startswith(_TAG) else event.tag
+            self.fault(event, "E107", f"the tag {shown[:60]} is not allowed", "tags: !!str !!int !!float !!bool !!null")
 
     def open(self, event: Any, container: Any) -> None:
         self.properties(event)
         mark = self.mark(event)._replace(end=event.start_mark.column + 2)
+        if event.tag in _CORE:
+            self.fault(event, "E107", f"a mapping or a list is no {event.tag.removeprefix(_TAG)}", "remove the tag")
         if len(self.stack) >= MAX_DEPTH:
             raise fail("E108", Exit.SPEC, f"nested deeper than {MAX_DEPTH} levels", mark.place())
         if self.waits_for_key():
             self.fault(event, "E109", "a key must be a single string")
             self.keys[-1] = ("?", mark)
-        waiting = self.keys[-1] if self.keys else None
-        self.stack.append((container, mark, waiting[1] if waiting else mark))
+            self.stack.append((container, mark, None))
+        else:
+            waiting = self.keys[-1] if self.keys else None
+            self.stack.append((container, mark, waiting[1] if waiting else mark))
         self.keys.append(None)
 
     def close(self) -> None:
         container, mark, key = self.stack.pop()
         self.keys.pop()
-        self.place_value(Node(tuple(container) if type(container) is list else container, mark, key))
+        if key is not None:
+            self.place_value(Node(tuple(container) if type(container) is list else container, mark, key))
 
     def waits_for_key(self) -> bool:
         return bool(self.stack) and type(self.stack[-1][0]) is dict and self.keys[-1] is None
@@ -148,10 +179,14 @@ class _Builder:
         text: str = event.value
         if text == "<<" and event.implicit[0]:
             self.fault(event, "E104", "a merge key (<<) is not allowed", "use 'extends' or a component")
+        elif event.tag in _CORE and event.tag != f"{_TAG}str":
+            self.fault(event, "E109", f"the key {text[:60]} is not a string", "remove the tag")
         elif event.implicit[0] and type(_resolve(text)) is not str:
-            self.fault(event, "E109", f"the key {text or '(empty)'} is not a string", f'quote it: "{text}"')
+            self.fault(event, "E109", f"the key {text[:60] or '(empty)'} is not a string", f'quote it: "{text[:60]}"')
         elif text in self.stack[-1][0]:
-            self.fault(event, "E110", f"the key '{text}' stands here a second time", "keep one of the two")
+            first = self.stack[-1][0][text].key
+            message = f"the key '{text[:60]}' stands here a second time"
+            self.fault(event, "E110", message, "keep one of the two", first)
         if _SURROGATE.search(text):
             self.fault(event, "E111", "half of a surrogate pair is not a character")
         return text
@@ -166,8 +201,9 @@ class _Builder:
             return text
         value = _resolve(text)
         if type(value) is float and not math.isfinite(value):
-            hint = "only finite numbers are values" if _NOT_FINITE.match(text) else f'is it a name? quote it: "{text}"'
-            self.fault(event, "E112", f"{text} is not a finite number", hint)
+            named = f'is it a name? quote it: "{text}"' if len(text) <= 60 else "is it a name? quote it"
+            hint = "only finite numbers are values" if _NOT_FINITE.match(text) else named
+            self.fault(event, "E112", f"{text[:60]}{'…' * (len(text) > 60)} is not a finite number", hint)
             return 0.0
         return value
 
@@ -180,7 +216,7 @@ class _Builder:
             value = float(value)
         names = {type(None): "null", bool: "bool", int: "int", float: "float", str: "str"}
         if names[type(value)] != wanted or (type(value) is float and not math.isfinite(value)):
-            self.fault(event, "E107", f"'{text}' is not a {wanted}")
+            self.fault(event, "E107", f"'{text[:60]}' is no {wanted}", "mend the value, or remove the tag")
             return None
         return value
 
@@ -208,10 +244,10 @@ def _resolve(text: str) -> Scalar:
     if text in _BOOLS:
         return _BOOLS[text]
     if _INT.match(text):
+        if len(text) > MAX_DIGITS:
+            return math.inf
         base = {"0o": 8, "0x": 16}.get(text[:2])
-        if base:
-            return int(text[2:], base)
-        return int(text) if len(text) <= 400 else math.inf
+        return int(text[2:], base) if base else int(text)
     if _FLOAT.match(text):
         return float(text)
     if _NOT_FINITE.match(text):

@@ -56,12 +56,15 @@ def labels(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
         if name == OVERALL:
             yield _fault(tree, "E703", "'overall' is the mean of all heads", ("heads", name), "rename it", at_key=True)
         if len(set(head.labels)) < len(head.labels):
-            yield _fault(tree, "E703", f"the labels of '{name}' are not distinct", ("heads", name, "labels"), "")
+            twice = next(label for label in head.labels if head.labels.count(label) > 1)
+            message = f"'{twice}' is more than once a label of '{name}'"
+            yield _fault(tree, "E703", message, ("heads", name, "labels"), "write every label once")
         target = head.target or name
         if target not in experiment.dataset.labels:
             hint = did_you_mean(target, experiment.dataset.labels)
             message = f"the data set has no label '{target}' for the head '{name}'"
-            yield _fault(tree, "E703", message, ("heads", name, "target"), hint)
+            path = ("heads", name) if head.target is None else ("heads", name, "target")
+            yield _fault(tree, "E703", message, path, hint, at_key=head.target is None)
 
 
 def head_norms(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
@@ -87,14 +90,20 @@ def splits(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
                 tree, "E707", f"the split that is trained on would also be {doing}", path, "name another split"
             )
     if "train" not in known:
-        yield _fault(tree, "E706", "the data set has no split 'train'", ("dataset", "splits"), "")
-    if evaluation.fit_split == evaluation.score_split:
+        hint = "name the split that is learnt from 'train'"
+        yield _fault(tree, "E706", "the data set has no split 'train'", ("dataset", "splits"), hint, at_key=True)
+    if evaluation.fit_split == evaluation.score_split != "train":
         message = f"'{evaluation.score_split}' would be fitted on (checkpoint, calibration, thresholds) and scored"
-        yield _fault(tree, "E705", message, ("evaluation", "fit_split"), "fit on validation, score on test")
+        written = [tree.at(("evaluation", field)) for field in ("fit_split", "score_split")]
+        newest = [node for node in written if node is not None and node.mark.source.path == tree.mark.source.path]
+        field = "score_split" if newest and newest[0] is not written[0] else "fit_split"
+        yield _fault(tree, "E705", message, ("evaluation", field), "fit on validation, score on test")
 
 
 def metric(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """The metric that chooses the checkpoint is one that is computed."""
+    if OVERALL in experiment.heads:  # a fault of its own, above
+        return
     known = known_metrics({name: head.labels for name, head in experiment.heads.items()})
     name = experiment.training.best_metric
     if name not in known:
@@ -146,7 +155,7 @@ def thresholds(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
             "E712",
             f"the grid runs from {grid.low} to {grid.high}",
             ("evaluation", "thresholds", "low"),
-            "low < high",
+            "low is less than high",
         )
 
 

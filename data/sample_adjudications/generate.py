@@ -25,7 +25,7 @@ POLARIZATION = ("partisan", "objective", "non_polarized")
 SENTIMENT = ("negative", "neutral", "positive")
 # Rows by split, then by polarization, then by sentiment, each in the order above.
 COUNTS: dict[str, tuple[tuple[int, int, int], ...]] = {
-    "train": ((383, 73, 63), (8, 34, 6), (83, 107, 43)),
+    "train": ((575, 109, 95), (12, 51, 9), (125, 161, 63)),
     "validation": ((144, 27, 24), (3, 13, 2), (31, 40, 16)),
     "test": ((144, 27, 24), (3, 13, 2), (31, 40, 16)),
 }
@@ -38,7 +38,7 @@ OWN = {"negative": 0.5, "neutral": 0.75, "positive": 0.25}
 # or approval, and an objective or non-polarized one that ends on a dig at someone; either may count or not.
 LEANING = {"negative": 0.025, "neutral": 0.1, "positive": 0.05}
 SLANTED = {"partisan": 0.02, "objective": 0.1, "non_polarized": 0.03}
-MAX_WORDS = 26
+MAX_WORDS = 17
 HELD_OUT = 3  # the last words of every slot never occur in train
 
 SLOTS = {

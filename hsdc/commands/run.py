@@ -13,6 +13,7 @@ from types import FrameType
 
 from hsdc import scores_view
 from hsdc.progress import ProgressView
+from hsdc_runtime.inputs import verify_inputs
 from hsdc_runtime.run import Outcome, finished_record, manifest_path, run
 from hsdc_runtime.work import Busy, Interrupted
 from hsdc_schemas.digests import short
@@ -134,6 +135,8 @@ def _require_fresh(root: Path, profile: str, names: list[str]) -> None:
 
     compilation = compile_project(root, names, profile=profile, check_only=True)
     faults = [fault for fault in compilation.diagnostics if fault.severity == "error"]
+    if gravest(faults) is Exit.NO:  # rows are refused now, which were not when the run was locked
+        faults = _changed_inputs(root, profile, names) or faults
     for compiled in compilation.runs:
         if not any(path.endswith(".lock.json") for path in compiled.stale):
             continue
@@ -148,6 +151,16 @@ def _require_fresh(root: Path, profile: str, names: list[str]) -> None:
             faults.append(Diagnostic("E505", Exit.NO, message, None, "hsdc compile"))
     if gravest(faults) is not Exit.DONE:
         raise HsdcError(faults)
+
+
+def _changed_inputs(root: Path, profile: str, names: list[str]) -> list[Diagnostic]:
+    faults: list[Diagnostic] = []
+    for name in names:
+        try:
+            verify_inputs(_manifest(root, profile, name), root)
+        except HsdcError as error:
+            faults += [fault for fault in error.diagnostics if fault.exit is Exit.ENVIRONMENT]
+    return faults
 
 
 def _run(root: Path, manifest: Manifest, stop: Stop, options: argparse.Namespace) -> Outcome:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
-from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.record import Environment
 
 
@@ -20,7 +20,7 @@ def observe(packages: Mapping[str, str], device: str) -> Environment:
     differs = {
         name: f"locked {locked or 'nothing'}, installed {installed[name] or 'nothing'}"
         for name, locked in packages.items()
-        if installed[name].split("+")[0] != locked
+        if locked not in (installed[name], installed[name].split("+")[0])
     }
     return Environment(
         python=platform.python_version(),
@@ -36,6 +36,10 @@ def observe(packages: Mapping[str, str], device: str) -> Environment:
 
 def require(environment: Environment, *, allowed: bool) -> None:
     """Refuse an environment that is not the locked one, unless that is allowed and so recorded."""
+    missing = [name for name in environment.differs if name not in environment.packages]
+    if missing:  # running without them fails anyway, whatever is allowed
+        message = f"running needs the extra 'runtime', and {', '.join(missing)} cannot be found"
+        raise fail("E431", Exit.ENVIRONMENT, message, None, "pip install 'hsdc[runtime]'")
     if not environment.differs or allowed:
         return
     hint = "install the lock (make setup, or pip install 'hsdc[runtime]'), or run with --allow-environment"

@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock
 
 from hsdc_schemas.digests import canonical, digest_bytes
-from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.errors import Exit, HsdcError, fail
 
 LEDGER = ".hsdc/ledger.jsonl"
 FIRST = digest_bytes(b"")
@@ -53,12 +53,24 @@ class Ledger:
 
     def entries(self) -> list[dict[str, Any]]:
         """All entries, oldest first; a broken chain is an error that names the line."""
-        found, previous = [], FIRST
-        for number, line in enumerate(self._whole_lines(), 1):
-            entry = json.loads(line)
-            if entry["previous"] != previous:
-                hint = "it was edited; what happened before that line cannot be trusted"
-                raise fail("E520", Exit.NO, f"{LEDGER}:{number}: the chain is broken", None, hint)
+        found: list[dict[str, Any]] = []
+        previous = FIRST
+        with self._lock:  # a line that is being written is not one that was left half
+            lines = self._whole_lines()
+        for number, line in enumerate(lines, 1):
+            try:
+                entry = json.loads(line)
+                follows = entry["previous"] == previous
+            except (ValueError, KeyError, TypeError):
+                raise _broken(number, "it is not an entry") from None
+            if not follows:
+                edited = "lines before it were taken out" if number == 1 else f"line {number - 1} was edited or taken out"
+                raise _broken(number, edited)
             found.append(entry)
             previous = digest_bytes(line)
         return found
+
+
+def _broken(number: int, reason: str) -> HsdcError:
+    hint = "what happened up to there cannot be trusted"
+    return fail("E520", Exit.NO, f"{LEDGER}:{number}: the chain is broken, {reason}", None, hint)

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from hsdc_runtime.environment import observe as observe_environment
 from hsdc_runtime.environment import peak_memory, require
 from hsdc_runtime.events import Observe
@@ -17,7 +19,8 @@ from hsdc_runtime.inputs import verify_inputs
 from hsdc_runtime.ledger import Ledger
 from hsdc_runtime.plan import plan
 from hsdc_runtime.reproduce import reproduce
-from hsdc_runtime.store import Store
+from hsdc_runtime.store import STORE, Store
+from hsdc_runtime.work import Busy
 from hsdc_schemas.digests import canonical, write_atomically
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.factors import essence
@@ -63,8 +66,20 @@ def run(
     """Execute a manifest; a finished one is checked against the store, and made good where the store lost something.
 
     A run that says it reproduces another is executed from `train` on, whatever the store holds.
-    Raises HsdcError, Interrupted or Busy.
+    Raises HsdcError, Interrupted or Busy: one process at a time, so that a record is written once.
     """
+    locks = root / STORE / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(str(locks / f"run.{manifest.profile}.{manifest.run}.lock"), blocking=False):
+            return _run(root, manifest, observe, stop, allow_environment)
+    except Timeout:
+        raise Busy(f"another process is working on {manifest.run}") from None
+
+
+def _run(
+    root: Path, manifest: Manifest, observe: Observe, stop: Callable[[], bool], allow_environment: bool
+) -> Outcome:
     steps = plan(manifest)
     before = finished_record(root, manifest)
     original = _original(root, manifest)
@@ -113,10 +128,12 @@ def _original(root: Path, manifest: Manifest) -> Record | None:
 def _made_good(bench: Bench, before: Record, stages: tuple[StageRecord, ...], manifest: Manifest) -> Outcome:
     """A finished run again: whatever had to be made anew must be what the record says."""
     recorded = {stage.name: stage.outputs for stage in before.stages}
+    # What a run that diverged had made is not what the store keeps under the key: that stays the first one's.
+    diverged = before.reproduction is not None and before.reproduction.verdict != "identical"
     for stage in stages:
         for name, artifact in stage.outputs.items():
             was = recorded[stage.name][name]
-            if was.digest != artifact.digest:
+            if was.digest != artifact.digest and (stage.executed or not diverged):
                 message = f"{stage.name} of '{before.run}' was made anew and differs from its record: {name}"
                 hint = "the record stands; run again elsewhere, or supersede it: hsdc compile --supersede"
                 raise fail("E511", Exit.NO, message, None, hint)

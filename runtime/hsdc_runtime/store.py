@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from hsdc_schemas.digests import PREFIX, canonical, digest_file, sync_folder, write_atomically
+from hsdc_schemas.manifest import sealed
 from hsdc_schemas.record import Artifact
 
 STORE = ".hsdc/store"
@@ -88,15 +89,15 @@ class Store:
         sync_folder(self.quarantine)
 
     def action(self, key: str) -> Action | None:
-        """What is known of a stage key; an unreadable entry counts as unknown."""
+        """What is known of a stage key; an entry that cannot be read, or was changed, counts as unknown."""
         try:
             value = json.loads(self._action_path(key).read_bytes())
+            if sealed(value) != value or value["key"] != key:
+                return None
             outputs = {name: Artifact.model_validate(item) for name, item in value["outputs"].items()}
             times = value["seconds"], value["cpu_seconds"]
-            return (
-                Action(value["stage"], value["key"], outputs, value["facts"], *times) if value["key"] == key else None
-            )
-        except (OSError, ValueError, KeyError, TypeError):
+            return Action(value["stage"], value["key"], outputs, value["facts"], *times)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return None
 
     def record_action(self, action: Action) -> None:
@@ -109,7 +110,7 @@ class Store:
             "seconds": action.seconds,
             "cpu_seconds": action.cpu_seconds,
         }
-        write_atomically(self._action_path(action.key), canonical(body) + b"\n")
+        write_atomically(self._action_path(action.key), canonical(sealed(body)) + b"\n")
 
     def _action_path(self, key: str) -> Path:
         return self.actions / f"{key.removeprefix(PREFIX)}.json"

@@ -72,9 +72,6 @@ class Encoder(Model):
         description="A text's vector: first token, mean of the last layer, mean of the last four, learnt attention."
     )
     max_length: Annotated[int, Field(ge=2, le=8192)] = Field(description="Longest input, in tokens; longer is cut.")
-    gradient_checkpointing: bool = Field(
-        False, description="Recompute activations in the backward pass to save memory."
-    )
 
 
 class HeadShape(Model):
@@ -252,6 +249,10 @@ class Execution(Model):
     precision: Literal["float32", "bfloat16"] = "float32"
     threads: Annotated[int, Field(ge=1, le=1024)] = Field(1, description="Compute threads of the CPU.")
     attention: Literal["eager", "sdpa"] = "sdpa"
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Recompute activations in the backward pass: less memory, a third more work, the same result.",
+    )
     limits: Limits = Limits()
 
 

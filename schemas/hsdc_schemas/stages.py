@@ -35,7 +35,9 @@ _ROWS = tuple(
 )
 _TASKS = ("experiment.heads.*.labels", "experiment.heads.*.target")
 _SPLITS = ("experiment.evaluation.fit_split", "experiment.evaluation.score_split")
-_MACHINE = tuple(f"execution.{field}" for field in ("device", "precision", "threads", "attention"))
+_MACHINE = tuple(
+    f"execution.{field}" for field in ("device", "precision", "threads", "attention", "gradient_checkpointing")
+)
 
 ENCODER = (
     Stage(

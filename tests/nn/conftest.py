@@ -54,11 +54,11 @@ def classifier(
     checkpointing: bool = False,
 ) -> Classifier:
     """Dropout is that of heads and encoder alike, and of its attention unless that has its own."""
-    spec = Encoder(pooling=pooling, max_length=64, gradient_checkpointing=checkpointing)
+    spec = Encoder(pooling=pooling, max_length=64)
     shape = HeadShape(layers=head_layers, hidden=16, dropout=dropout)
     classes = {name: len(labels) for name, labels in LABELS.items()}
     attention = dropout if attention_dropout is None else attention_dropout
-    made = Classifier(encoder(layers=layers, dropout=dropout, attention_dropout=attention), spec, shape, classes)
+    made = Classifier(encoder(layers=layers, dropout=dropout, attention_dropout=attention), spec, shape, classes, recompute=checkpointing)
     initialise(made, 7)
     return made
 

@@ -86,12 +86,18 @@ class AttentionPooling(nn.Module):
 class Classifier(nn.Module):
     """One shared encoder, one pooling, and a head for each task; `heads` gives each head's number of classes.
 
-    Call `initialise` before training. Heads are kept in sorted order, as modules named `head_NAME`, so that no
+    Call `initialise` before training; `recompute` is gradient checkpointing. Heads are kept in sorted order, as modules named `head_NAME`, so that no
     head's name can meet a name of torch's. ValueError where `last4_mean` is asked of an encoder of fewer layers.
     """
 
     def __init__(
-        self, encoder: PreTrainedModel, encoder_spec: Encoder, shape: HeadShape, heads: Mapping[str, int]
+        self,
+        encoder: PreTrainedModel,
+        encoder_spec: Encoder,
+        shape: HeadShape,
+        heads: Mapping[str, int],
+        *,
+        recompute: bool = False,
     ) -> None:
         super().__init__()
         self.pooling_kind = encoder_spec.pooling
@@ -106,7 +112,7 @@ class Classifier(nn.Module):
         self.head_names = tuple(self.classes)
         for name in self.head_names:
             self.add_module(f"head_{name}", _head(width, shape, heads[name]))
-        if encoder_spec.gradient_checkpointing:
+        if recompute:
             encoder.config.use_cache = False  # a cache of keys is for decoding, and checkpointing warns of it
             _recompute_activations(encoder)
 

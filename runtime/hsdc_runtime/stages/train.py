@@ -61,9 +61,9 @@ def _classifier(work: Work, heads: Mapping[str, Head]) -> Classifier:
     experiment = work.experiment
     encoder = load_encoder(work.inputs.model, work.execution["attention"])
     shape = typed(HeadShape, experiment["head"])
-    return Classifier(
-        encoder, typed(Encoder, experiment["encoder"]), shape, {n: len(h.labels) for n, h in heads.items()}
-    )
+    classes = {name: len(head.labels) for name, head in heads.items()}
+    recompute = work.execution["gradient_checkpointing"]
+    return Classifier(encoder, typed(Encoder, experiment["encoder"]), shape, classes, recompute=recompute)
 
 
 def _scorer(
