@@ -44,8 +44,9 @@ class Both:
 def steps(data: Rows, experiment: Experiment, epoch: int) -> list[np.ndarray]:
     """The rows of every optimizer step of an epoch counted from 0."""
     sampling, training = experiment.sampling, experiment.training
-    oversampled = isinstance(sampling, JointOversampling)
-    weights = joint_weights(data.targets, experiment.heads, sampling) if oversampled else None
+    weights = None
+    if isinstance(sampling, JointOversampling):
+        weights = joint_weights(data.targets, experiment.heads, sampling)
     return steps_of(epoch_order(len(data), weights, training.seed, epoch), training.rows_per_step)
 
 

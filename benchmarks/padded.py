@@ -59,8 +59,8 @@ class PaddedWay:
             logits = {name: torch.cat([output[name] for output in outputs]) for name in self.losses}
             targets = {name: torch.from_numpy(self.data.targets[name][part]) for name in self.losses}
             share = step_loss(logits, targets, self.losses, labelled, alpha)
-            share.total.backward()
-            loss += float(share.total)
+            share.total.backward()  # type: ignore[no-untyped-call]
+            loss += float(share.total.detach())
             tokens += ids.numel() * len(outputs)
             passes += len(outputs)
         clip_gradients(self.classifier, self.training)

@@ -82,8 +82,9 @@ def show(result: Result) -> list[str]:
     lines = ["", f"{result.name}: {result.compared}"]
     for table in result.tables:
         lines += ["", f"  {table.title}", *(f"    {line}" for line in _aligned(table))]
+    lines.append("")
     for item in result.required:
-        lines += ["", f"  required: {item.text}; measured {item.value}: {'met' if item.met else 'MISSED'}"]
+        lines.append(f"  {'met' if item.met else 'MISSED'}: {item.text}; measured {item.value}")
     return [*lines, ""]
 
 

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import argparse
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -11,13 +16,29 @@ def main(arguments: list[str] | None = None) -> int:
 
     try:
         options = parse(sys.argv[1:] if arguments is None else arguments)
-        return _dispatch(options)
+        code = _at_once(options)
+        return _dispatch(options) if code is None else code
     except BrokenPipeError:
         sys.stdout = None  # type: ignore[assignment]  # the reader is gone; the interpreter must not flush to it
         return 0
     except KeyboardInterrupt:
         print("interrupted; run again to continue", file=sys.stderr)
         return 75
+
+
+def _at_once(options: argparse.Namespace) -> int | None:
+    """The answer to a compilation of a tree that has not changed, before anything of weight is imported."""
+    if options.command != "compile" or options.runs or options.rehash or options.json or options.format != "text":
+        return None
+    from hsdc_compiler.stamp import unchanged
+
+    root = os.getcwd()
+    count = unchanged(root, options.profile) if os.path.isdir(os.path.join(root, "specs")) else None
+    if count is None:
+        return None
+    what = "checked" if options.check else "compiled"
+    print(f"{count} run{'s' * (count != 1)} {what} for profile {options.profile}: nothing has changed")
+    return 0
 
 
 def _dispatch(options: object) -> int:

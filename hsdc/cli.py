@@ -47,7 +47,7 @@ def _version() -> str:
 
 
 def _name(text: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", text):
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}(\.[a-z0-9_+-]+)*", text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a name; names match [a-z][a-z0-9_]*")
     return text
 

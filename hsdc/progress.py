@@ -105,7 +105,8 @@ class ProgressView:
         if "padded_tokens" in facts:
             rate = facts["real_tokens"] / event.seconds if event.seconds else 0
             padding = facts["padded_tokens"] / max(1, facts["real_tokens"])
-            more = f"  {facts['steps']} steps, {rate:,.0f} tokens/s, {padding:.2f} padded per real, best epoch {facts['best_epoch']}"
+            more = f"  {facts['steps']} steps, {rate:,.0f} tokens/s, {padding:.2f} padded per real token"
+            more += f", best epoch {facts['best_epoch']}"
         self._line(f"  {event.stage:<11}{style('done', 'good', self.stream)} in {event.seconds:.1f} s{more}")
 
     def _close(self) -> None:

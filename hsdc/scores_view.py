@@ -70,14 +70,16 @@ def _slice_rows(raw: Mapping[str, Mapping[str, Confusion]], slices: list[str]) -
 
 
 def _undefined(counts: Mapping[str, Mapping[str, Mapping[str, Confusion]]]) -> list[str]:
-    found = []
+    found, empty = [], []
     for name, heads in counts["raw"].items():
         for head, confusion in heads.items():
             macro = confusion.f1_macro()
-            if macro.value is None:
+            if not confusion.total:
+                empty.append(f"{head} within {name}" if name != "all" else head)
+            elif macro.value is None:
                 where = "" if name == "all" else f" within {name}"
                 found.append(f"{head}.f1_macro{where}: {macro.reason}")
-    return found
+    return found + ([f"no labelled rows: {', '.join(empty)}"] if empty else [])
 
 
 def verdict(record: Record) -> list[str]:

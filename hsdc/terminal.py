@@ -45,7 +45,7 @@ def render(diagnostic: Diagnostic, stream: TextIO) -> list[str]:
     lines = [f"{label} {style(message, 'bold', stream)}"]
     lines += _source(diagnostic.place, "^", stream)
     for text, place in diagnostic.related:
-        lines.append(f"   {plain(text)}:")
+        lines.append(f"   {plain(text)}{':' if place else ''}")
         if place is not None:
             lines += _source(place, "-", stream)
     if diagnostic.hint:
@@ -58,10 +58,11 @@ def _source(place: Place, under: str, stream: TextIO) -> list[str]:
     lines = [f"  {style('-->', 'mark', stream)} {where}"]
     if not place.text.strip():
         return lines
-    text = plain(place.text).replace("\t", " ")
+    length = len(place.text)
     start = max(place.column - 1, 0)
-    shift = max(0, start - 60) if len(text) > 110 else 0
-    shown = ("…" if shift else "") + text[shift : shift + 110] + ("…" if len(text) > shift + 110 else "")
+    shift = max(0, start - 60) if length > 110 else 0
+    text = plain(place.text[shift : shift + 110]).replace("\t", " ")  # cut first: a line may hold a megabyte
+    shown = ("…" if shift else "") + text + ("…" if length > shift + 110 else "")
     width = max(1, min(place.end - place.column, shift + 110 - start)) if place.column else len(text.strip())
     margin = " " * len(str(place.line))
     pad = " " * (start - shift + (1 if shift else 0))

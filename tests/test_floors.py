@@ -44,8 +44,10 @@ VALUES = {
     "committed",
     "project",
     "diagnostics",
+    "git",
+    "edit",
 }  # of the compiler, no passes: what passes share
-ORDER = {"__init__", "pipeline", "project"}  # of the compiler, no passes: may call passes
+ORDER = {"__init__", "pipeline", "publish", "project", "sides", "comparison", "prose", "diff", "edit", "layout"}  # of the compiler, no passes: may call passes
 FACE_IMPORTS = {"argparse", "getopt", "optparse"}
 FACE_NAMES = {"print", "input", "exit", "quit", "SystemExit"}
 FACE_NAMES |= {"sys.argv", "sys.exit", "sys.stdout", "sys.stderr", "os._exit"}

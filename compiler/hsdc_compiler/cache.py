@@ -21,6 +21,7 @@ class InputCache:
         self.facts: dict[str, Any] = {}
         self.saved_at = 0
         self.changed = False
+        self.used: dict[str, list[int]] = {}  # stats of all files that were asked for, before they were read
         if not rehash:
             self._load()
 
@@ -42,6 +43,7 @@ class InputCache:
             and stat.st_mtime_ns < self.saved_at
             and stat.st_ctime_ns < self.saved_at
         ):
+            self.used[str(path)] = entry[2:]
             return entry[0], entry[1]
         return None
 
@@ -56,6 +58,7 @@ class InputCache:
 
     def remember(self, path: Path, digest: str, size: int, stat: os.stat_result) -> None:
         """Note a digest with the stat that was taken before the file was read."""
+        self.used[str(path)] = _stamp(stat)
         self.files[str(path)] = [digest, size, *_stamp(stat)]
         self.changed = True
 

@@ -9,11 +9,20 @@ from typing import Any, TypeVar, Union, get_args, get_origin
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from hsdc_compiler.merge import FAULT
 from hsdc_compiler.node import Node, dotted
-from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
-from hsdc_schemas.spec import Model
+from hsdc_schemas.errors import Diagnostic, Exit, Place, did_you_mean
+from hsdc_schemas.spec import SLOTS, Metric, Model, Name
 
 _M = TypeVar("_M", bound=Model)
+
+MAX_FAULTS = 100
+_REPLACES = "it replaces this value"
+_SWITCHES = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
+_PATTERNS = {  # in words, by the pattern of the type
+    str(get_args(Name)[1].metadata[0].pattern): "names match [a-z][a-z0-9_]*",
+    str(get_args(Metric)[1].metadata[0].pattern): "a metric is HEAD.NAME, as in overall.f1_macro or tone.f1[warm]",
+}
 
 _TYPES = {
     "int_type": "a whole number",
@@ -34,25 +43,34 @@ def check(node: Node, model: type[_M], extra: tuple[str, ...] = ()) -> tuple[_M 
     try:
         return model.model_validate(node.plain()), []
     except ValidationError as error:
-        return None, [_translate(node, model, detail, extra) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)[:MAX_FAULTS]
+        found = [_translate(node, model, detail, extra) for detail in details]
+        return None, [fault for fault in found if fault is not None]
 
 
-def _translate(node: Node, model: type[Model], detail: ErrorDetails, extra: tuple[str, ...]) -> Diagnostic:
+def _translate(node: Node, model: type[Model], detail: ErrorDetails, extra: tuple[str, ...]) -> Diagnostic | None:
     kind, context = detail["type"], detail.get("ctx", {})
     path, where, known = _walk(node, model, detail["loc"])
-    name = dotted(path)
+    name = dotted(path).replace(".[", "[")
+    if where.op == FAULT or (kind == "too_short" and len(where.value) >= context["min_length"]):
+        return None  # said already; pydantic counts valid entries only
     place = where.mark.place()
     inherited = _inherited(where)
     if kind == "extra_forbidden":
         key, known = path[-1], (*known, *(extra if len(path) == 1 else ()))
         return Diagnostic("E201", Exit.SPEC, f"unknown key '{key}'", where.key.place(), did_you_mean(key, known))
     if kind == "missing":
-        return Diagnostic("E202", Exit.SPEC, f"'{name}' is missing", place, f"add '{path[-1]}' here", inherited)
+        return Diagnostic(
+            "E202", Exit.SPEC, f"'{name}' is missing", _lacking(where, path[-1]), f"add '{path[-1]}' here"
+        )
     if kind in _TYPES:
         message = f"'{name}' is {_shown(where)}; it must be {_TYPES[kind]}"
-        return Diagnostic("E203", Exit.SPEC, message, place, _type_hint(kind, where), inherited)
+        hint = _type_hint(kind, where)
+        if name in SLOTS and not where.is_sequence:
+            hint = f"write {{use: {where.value if isinstance(where.value, str) else 'NAME'}}}"
+        return Diagnostic("E203", Exit.SPEC, message, place, hint, inherited)
     if kind in ("literal_error", "union_tag_invalid", "union_tag_not_found"):
-        return _choice(name, where, kind, context, inherited)
+        return _choice(name, where, kind, context)
     if path and detail["loc"][-1] == "[key]":
         return Diagnostic(
             "E204", Exit.SPEC, f"'{path[-1]}' is not a name", where.key.place(), "names match [a-z][a-z0-9_]*"
@@ -61,21 +79,29 @@ def _translate(node: Node, model: type[Model], detail: ErrorDetails, extra: tupl
     return Diagnostic("E204", Exit.SPEC, message, place, "", inherited)
 
 
-def _choice(name: str, where: Node, kind: str, context: Mapping[str, Any], inherited: Any) -> Diagnostic:
+def _lacking(node: Node, key: str) -> Place:
+    """The section that should hold a key, in the oldest layer without it, so that heirs say the same once."""
+    while node.op == "merge" and node.under is not None and node.under.at((key,)) is None:
+        node = node.under
+    return (node.mark if node.op == "use" else node.key).place()
+
+
+def _choice(name: str, where: Node, kind: str, context: Mapping[str, Any]) -> Diagnostic:
     expected = str(context.get("expected_tags" if kind == "union_tag_invalid" else "expected", ""))
     choices = [word.strip("' ") for word in expected.replace(" or ", ",").split(",") if word.strip("' ")]
     if kind == "union_tag_not_found":
         hint = "add 'kind' to choose the variant"
-        return Diagnostic("E202", Exit.SPEC, f"'{name}.kind' is missing", where.mark.place(), hint, inherited)
+        return Diagnostic("E202", Exit.SPEC, f"'{name}.kind' is missing", _lacking(where, "kind"), hint)
     value = where.at(("kind",)) if kind == "union_tag_invalid" else where
     value = value or where
     hint = did_you_mean(str(value.value), choices)
     if not hint.startswith("did"):
         hint = f"one of: {', '.join(choices)}"
     suffix = ".kind" if kind == "union_tag_invalid" else ""
-    return Diagnostic(
-        "E205", Exit.SPEC, f"'{name}{suffix}' cannot be {_shown(value)}", value.mark.place(), hint, inherited
-    )
+    below = where.under.at(("kind",)) if suffix and where.under is not None else None
+    inherited = _inherited(value) if below is None else ((_REPLACES, below.mark.place()),)
+    shown = f"'{value.value[:60]}'" if isinstance(value.value, str) else _shown(value)
+    return Diagnostic("E205", Exit.SPEC, f"'{name}{suffix}' cannot be {shown}", value.mark.place(), hint, inherited)
 
 
 def _walk(node: Node, model: Any, loc: tuple[int | str, ...]) -> tuple[tuple[str, ...], Node, tuple[str, ...]]:
@@ -152,7 +178,9 @@ def _shown(node: Node) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"the text '{value[:60]}'" if isinstance(value, str) else f"{value}"
+    shown = str(value)
+    shown = f"{shown[:60]}…" if len(shown) > 60 else shown
+    return f"the text '{shown}'" if isinstance(value, str) else shown
 
 
 def _type_hint(kind: str, node: Node) -> str:
@@ -162,8 +190,14 @@ def _type_hint(kind: str, node: Node) -> str:
     if kind in ("int_type", "int_from_float") and isinstance(node.value, float) and node.value.is_integer():
         return f"write {int(node.value)}"
     if kind in ("int_type", "float_type") and isinstance(node.value, str):
-        return "write the number without quotes"
+        return "write the number without quotes" if _quoted(node) else "numbers are written 12, 0.5 or 2.5e-5"
+    if kind == "bool_type" and str(node.value).lower() in _SWITCHES:
+        return f"write {_SWITCHES[str(node.value).lower()]}" + (" without quotes" if _quoted(node) else "")
     return ""
+
+
+def _quoted(node: Node) -> bool:
+    return node.mark.source.line(node.mark.line)[node.mark.column - 1 :][:1] in ("'", '"')
 
 
 def _constraint(kind: str, context: Mapping[str, Any], fallback: str) -> str:
@@ -172,13 +206,14 @@ def _constraint(kind: str, context: Mapping[str, Any], fallback: str) -> str:
         "greater_than_equal": "it must be at least {ge}",
         "less_than": "it must be less than {lt}",
         "less_than_equal": "it must be at most {le}",
-        "too_short": "it needs at least {min_length} entries",
+        "too_short": "it needs {min_length} or more entries",
         "string_too_short": "it must not be empty",
         "finite_number": "it must be finite",
-        "string_pattern_mismatch": "it does not match {pattern}",
     }
+    if kind == "string_pattern_mismatch":
+        return _PATTERNS.get(context["pattern"], f"it does not match {context['pattern']}")
     return words[kind].format(**context) if kind in words else fallback[:1].lower() + fallback[1:]
 
 
 def _inherited(node: Node) -> tuple[tuple[str, Any], ...]:
-    return tuple(("it replaces this value", below.mark.place()) for below in list(node.layers())[1:2])
+    return tuple((_REPLACES, below.mark.place()) for below in list(node.layers())[1:2])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Annotated
 
 from pydantic import Field
 
-from hsdc_compiler.merge import fresh, merge
-from hsdc_compiler.node import Node
+from hsdc_compiler.merge import fresh, merge, put
+from hsdc_compiler.node import Node, dotted
 from hsdc_compiler.project import HEADERS, Document
 from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
-from hsdc_schemas.spec import Model, Name, Reproduces
+from hsdc_schemas.spec import Model, Name, Reproduces, RunName
 
 MAX_GENERATIONS = 16
+MAX_FAULTS = 100  # of one kind, in one run
 
 
 class Header(Model):
@@ -24,7 +26,7 @@ class Header(Model):
     run: Name
     title: str = ""
     notes: str = ""
-    extends: Name | None = None
+    extends: RunName | None = None
     budget: Annotated[int, Field(ge=0)] | None = None
     why: str = ""
     reproduces: Reproduces | None = None
@@ -44,18 +46,58 @@ class Layered:
         return self.document.name
 
 
-def inherit(documents: Mapping[str, Document]) -> tuple[dict[str, Layered], list[Diagnostic]]:
-    """All runs whose lineage holds, parents first, with the faults of the others."""
-    faults: list[Diagnostic] = []
-    done: dict[str, Layered] = {}
+def inherit(documents: Mapping[str, Document], known: Container[str]) -> tuple[dict[str, Layered], list[Diagnostic]]:
+    """All runs whose lineage holds, parents first, with the faults of the others.
+
+    `known` are the runs that have a file; one that could not be read has had its own fault reported.
+    """
+    lineage = _Lineage(documents, known)
     for name in documents:
-        chain = _chain(name, documents, faults)
-        for ancestor in reversed(chain):
-            if ancestor not in done:
-                parent = _parent(documents[ancestor])
-                if (parent is None or parent in done) and _has_lineage(documents[ancestor], faults):
-                    done[ancestor] = _layer(documents[ancestor], done.get(parent or ""), faults)
-    return done, faults
+        lineage.visit(name, ())
+    return lineage.done, lineage.faults
+
+
+class _Lineage:
+    """Layers runs, each after its ancestors and after the run that it restores values from."""
+
+    def __init__(self, documents: Mapping[str, Document], known: Container[str]) -> None:
+        self.documents, self.known = documents, known
+        self.faults: list[Diagnostic] = []
+        self.done: dict[str, Layered] = {}
+        self.circular: set[str] = set()
+
+    def visit(self, name: str, trail: tuple[str, ...]) -> None:
+        """Layer a run and all that it stands on; `trail` are the runs that wait for it."""
+        if name in self.done or name in self.circular:
+            return
+        for ancestor in reversed(_chain(name, self.documents, self.known, self.faults)):
+            if ancestor not in self.done and self._sources(ancestor, trail):
+                self._layer(ancestor)
+
+    def _sources(self, name: str, trail: tuple[str, ...]) -> bool:
+        """Whether the run that this one restores values from is layered, or is nobody."""
+        source = _restored_from(self.documents[name])
+        if source not in self.documents:
+            return True
+        if source in (*trail, name) or len(trail) > MAX_GENERATIONS:
+            way = " → ".join((*trail, name, source))
+            node = self.documents[name].node.nearest(("restore", "from"))
+            self.faults.append(_fault("E342", f"the runs restore values in a circle: {way}", node, ""))
+            self.circular |= {*trail, name}
+        else:
+            self.visit(source, (*trail, name))
+        return name not in self.circular and source in self.done
+
+    def _layer(self, name: str) -> None:
+        document = self.documents[name]
+        parent = _parent(document)
+        if (parent is None or parent in self.done) and _has_lineage(document, self.faults):
+            self.done[name] = _layer(document, self.done.get(parent or ""), self.done, self.faults)
+
+
+def _restored_from(document: Document) -> str:
+    node = document.node.at(("restore", "from"))
+    return node.value if node is not None and isinstance(node.value, str) else ""
 
 
 def _parent(document: Document) -> str | None:
@@ -78,12 +120,14 @@ def _has_lineage(document: Document, faults: list[Diagnostic]) -> bool:
     return True
 
 
-def _chain(name: str, documents: Mapping[str, Document], faults: list[Diagnostic]) -> list[str]:
+def _chain(name: str, documents: Mapping[str, Document], known: Container[str], faults: list[Diagnostic]) -> list[str]:
     """The run and its ancestors; empty when the lineage is broken."""
     chain = [name]
     while (parent := _parent(documents[chain[-1]])) is not None:
         node = documents[chain[-1]].node.value["extends"]
         if parent not in documents:
+            if parent in known:
+                return []
             hint = did_you_mean(parent, documents)
             faults.append(
                 Diagnostic("E304", Exit.SPEC, f"there is no run '{parent}' to extend", node.mark.place(), hint)
@@ -109,27 +153,68 @@ def _chain(name: str, documents: Mapping[str, Document], faults: list[Diagnostic
     return chain
 
 
-def _layer(document: Document, parent: Layered | None, faults: list[Diagnostic]) -> Layered:
+def _layer(
+    document: Document, parent: Layered | None, done: Mapping[str, Layered], faults: list[Diagnostic]
+) -> Layered:
     entries = document.node.value
     header = document.node._replace(
-        value={key: item for key, item in entries.items() if key in HEADERS and key != "change"}
+        value={key: item for key, item in entries.items() if key in HEADERS and key not in ("change", "restore")}
     )
     body = {key: item for key, item in entries.items() if key not in HEADERS}
     if parent is None:
+        if "restore" in entries:
+            faults.append(_fault("E341", "'restore' needs a parent", entries["restore"], "add 'extends: RUN'"))
         return Layered(document, header, None, fresh(document.node._replace(value=body), faults.append))
-    for key, item in body.items():
+    for key, item in islice(body.items(), MAX_FAULTS):
         hint = did_you_mean(key, HEADERS) if key not in parent.tree.value else f"move '{key}' under 'change'"
         place = item.key.place()
         faults.append(
             Diagnostic("E307", Exit.SPEC, f"a derived run holds its changes under 'change', not '{key}'", place, hint)
         )
+    base = parent.tree
+    if "restore" in entries:
+        base = _restore(entries["restore"], base, done, faults)
     change = entries.get("change")
     if change is None or change.value is None or change.value == {}:
-        return Layered(document, header, parent.name, parent.tree)
-    if not change.is_mapping:
+        return Layered(document, header, parent.name, base)
+    if not change.is_mapping or any(key.startswith("$") for key in change.value):
         faults.append(_fault("E307", "'change' is a mapping of sections", change, "change: {training: {epochs: 4}}"))
-        return Layered(document, header, parent.name, parent.tree)
-    return Layered(document, header, parent.name, merge(parent.tree, change, faults.append))
+        return Layered(document, header, parent.name, base)
+    found: list[Diagnostic] = []
+    tree = merge(base, change, found.append)
+    faults += found[:MAX_FAULTS]
+    return Layered(document, header, parent.name, tree)
+
+
+def _restore(node: Node, base: Node, done: Mapping[str, Layered], faults: list[Diagnostic]) -> Node:
+    """`base` with values as another run has them: `restore: {from: run4, paths: [training.learning_rate]}`."""
+    source, paths = node.at(("from",)), node.at(("paths",))
+    wrong = source is None or not isinstance(source.value, str) or paths is None or not paths.is_sequence
+    if wrong or not paths.value or set(node.value) != {"from", "paths"}:  # type: ignore[union-attr]
+        hint = "restore: {from: run4, paths: [training.learning_rate]}"
+        faults.append(_fault("E341", "'restore' names a run and a list of paths", node, hint))
+        return base
+    assert source is not None
+    assert paths is not None
+    if source.value not in done:
+        message = f"there is no run '{source.value}' to restore from"
+        faults.append(_fault("E341", message, source, did_you_mean(source.value, done)))
+        return base
+    origin = done[source.value].tree
+    for item in paths.value:
+        path = tuple(str(item.value).split("."))
+        found = origin.at(path)
+        if found is None:
+            known = [dotted(leaf) for leaf, _ in origin.leaves()]
+            message = f"'{source.value}' has no value at '{item.value}'"
+            faults.append(_fault("E341", message, item, did_you_mean(str(item.value), known)))
+            continue
+        before = base.at(path)
+        if before is not None and before.plain() == found.plain():
+            message = f"'{item.value}' is already what '{source.value}' has: this changes nothing"
+            faults.append(Diagnostic("W315", Exit.SPEC, message, item.mark.place(), "delete it", (), "warning"))
+        base = put(base, path, found._replace(mark=item.mark, key=item.mark, op=f"restore from {source.value}"))
+    return base
 
 
 def _fault(code: str, message: str, node: Node, hint: str) -> Diagnostic:

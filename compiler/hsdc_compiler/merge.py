@@ -164,3 +164,19 @@ def _fault(code: str, message: str, node: Node, hint: str, related: Iterable[tup
     places = tuple((text, other.mark.place()) for text, other in related)
     severity = "warning" if code.startswith("W") else "error"
     return Diagnostic(code, Exit.SPEC, message, node.mark.place(), hint, places, severity)
+
+
+def put(base: Node, path: Path, value: Node) -> Node:
+    """`base` with a value at a path, whole; the value remembers what it replaced."""
+    if not path:
+        return value._replace(under=base)
+    entries = dict(base.value) if base.is_mapping else {}
+    below = entries.get(path[0])
+    if below is None:
+        nested = value
+        for key in reversed(path[1:]):
+            nested = Node({key: nested}, value.mark, value.key)
+        entries[path[0]] = nested
+    else:
+        entries[path[0]] = put(below, path[1:], value)
+    return base._replace(value=entries)

@@ -27,8 +27,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HINTS = {  # by what both parsers say, where that alone helps nobody
     "mapping values are not allowed": "quote a text that holds ': '",
-    "found invalid Unicode character escape code": "write the character itself",
 }
+NO_CHARACTER = "an escape that is no character: half of a surrogate pair, or beyond U+10FFFF"
 _TAG = "tag:yaml.org,2002:"
 _CORE = frozenset(_TAG + name for name in ("str", "int", "float", "bool", "null"))
 
@@ -55,7 +55,7 @@ def parse(path: str, data: bytes) -> Node:
     except yaml.YAMLError as error:
         raise fail("E103", Exit.SPEC, f"not YAML: {str(error).splitlines()[0]}", Place(path, 1)) from None
     except (ValueError, OverflowError):  # the parser in pure Python, on an escape beyond the last character
-        raise fail("E111", Exit.SPEC, "an escape that is no character", Place(path, 1)) from None
+        raise fail("E111", Exit.SPEC, NO_CHARACTER, Place(path, 1), "write the character itself") from None
 
 
 def _at(source: Source, index: int) -> Place:
@@ -76,8 +76,9 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> HsdcError:
     hint = next((hint for start, hint in _HINTS.items() if problem.startswith(start)), "")
     if "cannot start any token" in problem and place.text[place.column - 1 : place.column] == "\t":
         problem, hint = "a tab where spaces are expected", "indent with spaces"
-    code = "E111" if problem.startswith("found invalid Unicode") else "E103"
-    return fail(code, Exit.SPEC, f"not YAML: {problem}", place, hint)
+    if problem.startswith("found invalid Unicode character escape code"):
+        return fail("E111", Exit.SPEC, NO_CHARACTER, place, "write the character itself")
+    return fail("E103", Exit.SPEC, f"not YAML: {problem}", place, hint)
 
 
 class _Builder:
@@ -136,7 +137,7 @@ class _Builder:
     def properties(self, event: Any) -> None:
         if event.anchor is not None:
             self.fault(event, "E104", "an anchor (&) is not allowed", "write the value out, or use a component")
-        if event.tag is not None and event.tag not in _CORE and event.tag != "!":
+        if event.tag is not None and event.tag not in _CORE:
             shown = f"!!{event.tag.removeprefix(_TAG)}" if event.tag.startswith(_TAG) else event.tag
             self.fault(event, "E107", f"the tag {shown[:60]} is not allowed", "tags: !!str !!int !!float !!bool !!null")
 
@@ -188,13 +189,13 @@ class _Builder:
             message = f"the key '{text[:60]}' stands here a second time"
             self.fault(event, "E110", message, "keep one of the two", first)
         if _SURROGATE.search(text):
-            self.fault(event, "E111", "half of a surrogate pair is not a character")
+            self.fault(event, "E111", NO_CHARACTER, "write the character itself")
         return text
 
     def value(self, event: Any) -> Scalar:
         text: str = event.value
         if _SURROGATE.search(text):
-            self.fault(event, "E111", "half of a surrogate pair is not a character")
+            self.fault(event, "E111", NO_CHARACTER, "write the character itself")
         if event.tag in _CORE:
             return self.tagged(event, text)
         if not event.implicit[0]:
@@ -202,8 +203,9 @@ class _Builder:
         value = _resolve(text)
         if type(value) is float and not math.isfinite(value):
             named = f'is it a name? quote it: "{text}"' if len(text) <= 60 else "is it a name? quote it"
+            what = "not a finite number" if _NOT_FINITE.match(text) else "larger than any number"
             hint = "only finite numbers are values" if _NOT_FINITE.match(text) else named
-            self.fault(event, "E112", f"{text[:60]}{'…' * (len(text) > 60)} is not a finite number", hint)
+            self.fault(event, "E112", f"{text[:60]}{'…' * (len(text) > 60)} is {what}", hint)
             return 0.0
         return value
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,22 +11,21 @@ from hsdc_compiler.budget import Side, budget
 from hsdc_compiler.cache import InputCache
 from hsdc_compiler.changes import Change, changes
 from hsdc_compiler.check import check
-from hsdc_compiler.committed import committed_manifest, orphans, protected, set_record_aside, with_committed
-from hsdc_compiler.emit import emit, stale_files
+from hsdc_compiler.committed import committed_manifest, orphans, with_committed
+from hsdc_compiler.emit import Emitter, stale_files
+from hsdc_compiler.expand import expand
 from hsdc_compiler.hub import fetch
 from hsdc_compiler.inherit import Header, Layered, inherit
 from hsdc_compiler.lock import Locker
-from hsdc_compiler.lower import Resolved, lower
+from hsdc_compiler.lower import Lowering, Resolved
 from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as KeyPath
 from hsdc_compiler.project import HEADERS, Document, Project, locked_packages
 from hsdc_compiler.refs import refs
-from hsdc_compiler.rules import rules
-from hsdc_schemas.digests import write_atomically
+from hsdc_compiler.rules import claim, rules
+from hsdc_compiler.stamp import sources_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
-from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Manifest
-from hsdc_schemas.scores import known_metrics
 from hsdc_schemas.spec import SLOTS, Experiment, Profile
 
 DEFAULT_PROFILE = "demo"
@@ -46,6 +45,17 @@ class Compiled:
     stale: tuple[str, ...]
     changes: tuple[Change, ...]
     not_read: tuple[str, ...]
+    tree: Node
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """One run before its inputs are locked: what its specs say, slots not yet filled, and the tree that comes of it."""
+
+    parent: str | None
+    written: Node
+    tree: Node
+    experiment: Experiment
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,9 @@ class Compilation:
     diagnostics: tuple[Diagnostic, ...]
     orphans: tuple[str, ...] = ()
     written: tuple[str, ...] = ()
+    sources: str = ""
+    inputs: dict[str, list[int]] = field(default_factory=dict)
+    resolved: dict[str, Resolution] = field(default_factory=dict)
 
     @property
     def exit(self) -> Exit:
@@ -73,6 +86,16 @@ class _Session:
     locker: Locker
     packages: dict[str, str]
     faults: list[Diagnostic] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Run:
+    """A run that is checked: as a side of budgets, ready to lower, with the factors that it changes."""
+
+    side: Side
+    ready: Resolved
+    factors: tuple[KeyPath, ...]
 
 
 def compile_project(
@@ -82,85 +105,85 @@ def compile_project(
     profile: str = DEFAULT_PROFILE,
     check_only: bool = False,
     rehash: bool = False,
+    lock: bool = True,
+    locker: Locker | None = None,
+    partial: bool = False,
+    overlay: Mapping[str, bytes] | None = None,
 ) -> Compilation:
     """Compile all runs, or those named with their ancestors; writes nothing. `write` puts the result on disk.
 
     With `check_only`, an input that is absent is taken from the committed manifest and named in `not_read`.
+    Without `lock`, no input is read and no manifest made: `resolved` is all there is.
+    `locker` reads the inputs in its own way; with `partial`, sound runs are compiled beside faulty ones.
+    `overlay` holds specs, by path, that count as if they were on disk.
     """
-    project = Project(root)
-    cache = InputCache(root, rehash=rehash)
-    session = _Session(
-        project, profile, Profile(), Locker(root, cache, None if check_only else fetch), locked_packages(project)
-    )
-    wanted = _wanted(project, names)
-    documents = _documents(session, project.runs)
-    if _broken(session):
-        return Compilation(profile, (), sorted_diagnostics(session.faults))
+    sources = sources_digest(str(root))
+    project = Project(root, overlay)
+    cache = locker.cache if locker else InputCache(root, rehash=rehash)
+    locker = locker or Locker(root, cache, None if check_only else fetch)
+    session = _Session(project, profile, Profile(), locker, locked_packages(project))
+    documents = _documents(session)
+    session.names = tuple(documents)
+    wanted = _wanted(project, documents, names)
     session.profile = _profile(session)
-    layered, faults = inherit(documents)
+    layered, faults = inherit(documents, project.runs)
     session.faults += faults
-    keep = _with_ancestors(wanted or tuple(project.runs), layered)
-    resolved: dict[str, tuple[Side, Resolved]] = {}
+    keep = _with_ancestors(wanted or tuple(documents), layered)
+    resolved: dict[str, _Run] = {}
     for name in keep:
+        before = len(session.faults)
         _resolve(session, layered[name], resolved)
+        if partial and gravest(session.faults[before:]) is Exit.SPEC:
+            resolved.pop(name, None)
     compiled = []
-    if not _broken(session):
+    if lock and (partial or not _broken(session)):
+        lowering = Lowering(profile, session.profile.execution, session.packages)
+        tools = lowering, Emitter()
         for name in sorted(set(wanted or layered) & set(resolved)):
-            run = _lock_and_lower(session, layered[name], resolved, check_only=check_only)
+            run = _lock_and_lower(session, layered[name], resolved, tools, check_only=check_only)
             if run is not None:
                 compiled.append(run)
     cache.save()
-    gone = () if wanted else orphans(root, profile, project.runs)
-    return Compilation(profile, tuple(compiled), sorted_diagnostics(session.faults), gone)
-
-
-def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> Compilation:
-    """Put what changed on disk, unless a spec or a policy forbids it."""
-    if compilation.exit in (Exit.SPEC, Exit.POLICY, Exit.FAULT):
-        return compilation
-    faults = list(compilation.diagnostics)
-    for run in compilation.runs:
-        if run.stale and not supersede:
-            faults += protected(root, compilation.profile, run.name, run.changes)
-    if gravest(faults) is Exit.POLICY:
-        return Compilation(compilation.profile, compilation.runs, sorted_diagnostics(faults), compilation.orphans)
-    written = []
-    for run in compilation.runs:
-        if run.stale and protected(root, compilation.profile, run.name, run.changes):
-            written.append(set_record_aside(root, compilation.profile, run.name))
-        for path in run.stale:
-            write_atomically(root / path, run.files[path])
-            written.append(path)
-    for path in compilation.orphans:
-        (root / path).unlink(missing_ok=True)
-    return Compilation(
-        compilation.profile, compilation.runs, sorted_diagnostics(faults), compilation.orphans, tuple(written)
-    )
+    gone = () if wanted else orphans(root, profile, documents)
+    diagnostics = sorted_diagnostics(session.faults)
+    found = {
+        name: Resolution(layered[name].parent, layered[name].tree, run.side.tree, run.side.experiment)
+        for name, run in resolved.items()
+    }
+    return Compilation(profile, tuple(compiled), diagnostics, gone, (), "" if wanted else sources, cache.used, found)
 
 
 def _broken(session: _Session) -> bool:
     return gravest(session.faults) in (Exit.SPEC, Exit.POLICY)
 
 
-def _wanted(project: Project, names: Iterable[str]) -> tuple[str, ...]:
-    wanted = tuple(dict.fromkeys(names))
-    unknown = [name for name in wanted if name not in project.runs]
-    if unknown:
-        faults = [
-            Diagnostic("E004", Exit.SPEC, f"there is no run '{n}'", None, did_you_mean(n, project.runs))
-            for n in unknown
-        ]
-        raise HsdcError(faults)
-    return wanted
-
-
-def _documents(session: _Session, names: Iterable[str]) -> dict[str, Document]:
-    documents = {}
+def _wanted(project: Project, documents: Mapping[str, Document], names: Iterable[str]) -> tuple[str, ...]:
+    """The runs that are asked for; the name of a matrix stands for all its runs."""
+    wanted: dict[str, None] = {}
+    faults = []
     for name in names:
+        made = [d.name for d in documents.values() if d.matrix is not None and d.matrix.run == name]
+        found = [name] if name in documents else made
+        if not found and name not in project.runs:
+            hint = did_you_mean(name, documents)
+            faults.append(Diagnostic("E004", Exit.SPEC, f"there is no run '{name}'", None, hint))
+        wanted |= dict.fromkeys(found or [name])
+    if faults:
+        raise HsdcError(faults)
+    return tuple(wanted)
+
+
+def _documents(session: _Session) -> dict[str, Document]:
+    """Every run's document; a matrix gives one for each of its runs."""
+    documents = {}
+    for name in session.project.runs:
         try:
-            documents[name] = session.project.run(name)
+            document = session.project.run(name)
         except HsdcError as error:
             session.faults += error.diagnostics
+            continue
+        for run in expand(document, session.faults.append):
+            documents[run.name] = run
     return documents
 
 
@@ -194,7 +217,7 @@ def _with_ancestors(names: Iterable[str], layered: dict[str, Layered]) -> list[s
     return [name for name in layered if name in needed]
 
 
-def _resolve(session: _Session, run: Layered, resolved: dict[str, tuple[Side, Resolved]]) -> None:
+def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None:
     """Bind, resolve references, check, apply rules and the budget; a run with faults is left out."""
     before = len(session.faults)
     header, faults = check(run.header, Header)
@@ -207,61 +230,53 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, tuple[Side, Re
     session.faults += faults
     if experiment is None or header is None:
         return
-    session.faults += rules(experiment, tree)
-    session.faults += _claim(session, header, run.header, experiment)
-    side = Side(run.name, experiment, tree)
-    resolved[run.name] = (side, Resolved(run.name, run.parent, experiment, bound.components, header.reproduces))
+    broken = rules(experiment, tree)
+    if header.reproduces is not None and not broken:
+        broken += claim(experiment, header.reproduces, run.header, session.names)
+    session.faults += broken
+    side = Side(run.name, experiment, tree, run.document.free)
+    ready = Resolved(run.name, run.parent, experiment, bound.components, header.reproduces, run.document.matrix)
+    factors: tuple[KeyPath, ...] = ()
     if run.parent is not None and run.parent in resolved:
-        session.faults += budget(side, resolved[run.parent][0], run.header)[1]
-
-
-def _claim(session: _Session, header: Header, node: Node, experiment: Experiment) -> list[Diagnostic]:
-    """What a run says it reproduces exists, and is something that it computes."""
-    claim, faults = header.reproduces, []
-    if claim is None:
-        return []
-    if claim.run not in session.project.runs or claim.run == header.run:
-        place = node.nearest(("reproduces", "run")).mark.place()
-        hint = did_you_mean(claim.run, [name for name in session.project.runs if name != header.run])
-        faults.append(Diagnostic("E309", Exit.SPEC, f"there is no other run '{claim.run}' to reproduce", place, hint))
-    known = known_metrics({name: head.labels for name, head in experiment.heads.items()})
-    if claim.metric is not None and claim.metric not in known:
-        place = node.nearest(("reproduces", "metric")).mark.place()
-        faults.append(
-            Diagnostic(
-                "E708",
-                Exit.SPEC,
-                f"'{claim.metric}' is not a metric of this run",
-                place,
-                did_you_mean(claim.metric, known),
-            )
-        )
-    return faults
+        factors, faults = budget(side, resolved[run.parent].side, run.header)
+        session.faults += faults
+    resolved[run.name] = _Run(side, ready, factors)
 
 
 def _lock_and_lower(
-    session: _Session, run: Layered, resolved: dict[str, tuple[Side, Resolved]], *, check_only: bool
+    session: _Session, run: Layered, resolved: dict[str, _Run], tools: tuple[Lowering, Emitter], *, check_only: bool
 ) -> Compiled | None:
-    side, ready = resolved[run.name]
-    root = session.project.root
-    committed = committed_manifest(root, session.profile_name, run.name)
+    found = resolved[run.name]
+    root, side = session.project.root, found.side
     inputs, faults = session.locker.lock(side.experiment)
     not_read: tuple[str, ...] = ()
-    if faults and check_only and committed is not None and gravest(faults) is Exit.ENVIRONMENT:
-        inputs, not_read = with_committed(inputs, committed)
-        faults = [] if len(inputs) == len(side.experiment.dataset.splits) + 1 else faults
+    if faults and check_only and gravest(faults) is Exit.ENVIRONMENT:
+        committed = committed_manifest(root, session.profile_name, run.name)
+        if committed is not None:
+            inputs, not_read = with_committed(inputs, committed)
+            faults = [] if len(inputs) == len(side.experiment.dataset.splits) + 1 else faults
     if faults:
         session.faults += faults
         return None
-    manifest = lower(ready, session.profile_name, session.profile.execution, inputs, session.packages)
+    lowering, emitter = tools
+    manifest, data = lowering.lower(found.ready, inputs)
     entries = run.document.node.value
     prose = {key: str(entries[key].value) for key in ("title", "why", "notes") if key in entries}
-    files = emit(manifest, side.tree, {**prose, "run": run.name, "manifest": manifest.digest})
+    files = emitter.emit(manifest, data, side.tree, {**prose, "run": run.name, "manifest": manifest.digest})
     stale = tuple(stale_files(root, files))
-    found = tuple(changes(committed, manifest, side.tree)) if committed is not None and stale else ()
+    old = committed_manifest(root, session.profile_name, run.name) if stale else None
     parent = resolved.get(run.parent or "")
-    factors = budget(side, parent[0], run.header)[0] if parent else ()
-    equal = run.parent if parent and essence(parent[1].experiment) == essence(side.experiment) else None
     declared = run.header.at(("budget",))
-    allowed = declared.value if declared is not None else None
-    return Compiled(run.name, manifest, run.parent, factors, allowed, equal, files, stale, found, not_read)
+    return Compiled(
+        run.name,
+        manifest,
+        run.parent,
+        found.factors,
+        declared.value if declared is not None else None,
+        run.parent if parent and parent.ready.essence == found.ready.essence else None,
+        files,
+        stale,
+        tuple(changes(old, manifest, side.tree)) if old is not None else (),
+        not_read,
+        side.tree,
+    )

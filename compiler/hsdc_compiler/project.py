@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from hsdc_compiler.node import Node
+from hsdc_compiler.node import Path as Path_
 from hsdc_compiler.parse import parse
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, did_you_mean, fail
+from hsdc_schemas.manifest import Matrix
 from hsdc_schemas.spec import SLOTS
 
 SPECS = "specs"
+SUFFIX = ".yaml"
 GENERATED = "generated"
 LOCK = "locks/runtime.txt"
-HEADERS = ("hsdc", "run", "title", "notes", "extends", "budget", "why", "change", "reproduces")
+HEADERS = ("hsdc", "run", "title", "notes", "extends", "budget", "why", "restore", "change", "matrix", "reproduces")
 
 
 def find_root(start: Path) -> Path:
@@ -29,36 +32,53 @@ def find_root(start: Path) -> Path:
 
 @dataclass(frozen=True)
 class Document:
-    """A parsed spec file: its name, its path relative to the root, its tree."""
+    """A parsed spec file: its name, its path relative to the root, its tree.
+
+    One that a matrix made knows its place in it, and which of its paths are free of the budget.
+    """
 
     name: str
     path: str
     node: Node
+    matrix: Matrix | None = None
+    free: tuple[Path_, ...] = ()
 
 
 class Project:
-    """Reads files once, lazily; a path that leads out of the root through a link is refused."""
+    """Reads files once, lazily; a path that leads out of the root through a link is refused.
 
-    def __init__(self, root: Path) -> None:
+    `overlay` holds files, by path, that count as if they were on disk.
+    """
+
+    def __init__(self, root: Path, overlay: Mapping[str, bytes] | None = None) -> None:
         self.root = root
+        self.overlay = overlay or {}
         self._documents: dict[str, Document] = {}
+        self._plain: set[str] = set()  # regular files that no link leads to
 
     @cached_property
     def runs(self) -> Mapping[str, str]:
         """Run names and the paths of their specs."""
-        return self._listing(SPECS)
+        laid = {Path(path).stem: path for path in self.overlay if Path(path).parent.as_posix() == SPECS}
+        return {**self._listing(SPECS), **laid}
 
     def _listing(self, folder: str) -> dict[str, str]:
         try:
             entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
         except FileNotFoundError:
             return {}
-        suffix = ".yaml"
-        return {
-            e.name.removesuffix(suffix): f"{folder}/{e.name}"
-            for e in entries
-            if e.name.endswith(suffix) and not e.is_dir()
-        }
+        found = {}
+        for entry in entries:
+            path = f"{folder}/{entry.name}"
+            if entry.name.endswith(SUFFIX) and not entry.is_dir(follow_symlinks=False):
+                found[entry.name.removesuffix(SUFFIX)] = path
+                if entry.is_file(follow_symlinks=False) and not self._linked(folder):
+                    self._plain.add(path)
+        return found
+
+    @cache  # noqa: B019 - a project lives as long as one compilation
+    def _linked(self, folder: str) -> bool:
+        return (self.root / folder).resolve() != self.root.resolve() / folder
 
     def names(self, folder: str) -> tuple[str, ...]:
         """Names of the components in `specs/<folder>`."""
@@ -93,6 +113,11 @@ class Project:
 
     def read(self, path: str) -> bytes:
         """The bytes of a file of the project, which must be a regular file inside the root."""
+        if path in self.overlay:
+            return self.overlay[path]
+        if path in self._plain:
+            with (self.root / path).open("rb", buffering=0) as file:
+                return file.read((1 << 20) + 1)
         full = self.root / path
         real = Path(os.path.realpath(full))
         if not real.is_relative_to(os.path.realpath(self.root)):

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from itertools import islice
 
 from hsdc_compiler.node import Node, Path
 from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
 from hsdc_schemas.scores import OVERALL, known_metrics
-from hsdc_schemas.spec import BalancedWeights, Experiment, JointOversampling
+from hsdc_schemas.spec import BalancedWeights, Experiment, JointOversampling, Reproduces
+
+MAX_FAULTS = 100  # of one rule
 
 Rule = Callable[[Experiment, Node], Iterator[Diagnostic]]
 
 
 def rules(experiment: Experiment, tree: Node) -> list[Diagnostic]:
     """All faults that rules across fields find."""
-    return [fault for rule in RULES for fault in rule(experiment, tree)]
+    return [fault for rule in RULES for fault in islice(rule(experiment, tree), MAX_FAULTS)]
 
 
 def _fault(tree: Node, code: str, message: str, path: Path, hint: str, *, at_key: bool = False) -> Diagnostic:
@@ -32,7 +37,7 @@ def boosts(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
             hint = did_you_mean(name, experiment.heads)
             yield _fault(tree, "E701", f"a boost for '{name}', which is no head", path, hint, at_key=True)
             continue
-        labels = experiment.heads[name].labels
+        labels = frozenset(experiment.heads[name].labels)
         for label in factors:
             if label not in labels:
                 message = f"a boost for '{label}', which is no label of '{name}'"
@@ -43,8 +48,9 @@ def class_weights(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A class weight names one of the head's labels."""
     for name, head in experiment.heads.items():
         if isinstance(head.class_weights, BalancedWeights):
+            known = frozenset(head.labels)
             for label in head.class_weights.multipliers:
-                if label not in head.labels:
+                if label not in known:
                     path = ("heads", name, "class_weights", "multipliers", label)
                     message = f"a class weight for '{label}', which is no label of '{name}'"
                     yield _fault(tree, "E702", message, path, did_you_mean(label, head.labels), at_key=True)
@@ -54,9 +60,11 @@ def labels(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """Labels of a head are distinct, and the data set has what the head learns."""
     for name, head in experiment.heads.items():
         if name == OVERALL:
-            yield _fault(tree, "E703", "'overall' is the mean of all heads", ("heads", name), "rename it", at_key=True)
+            yield _fault(
+                tree, "E703", "'overall' is the mean of all heads", ("heads", name), "rename the head", at_key=True
+            )
         if len(set(head.labels)) < len(head.labels):
-            twice = next(label for label in head.labels if head.labels.count(label) > 1)
+            twice = Counter(head.labels).most_common(1)[0][0]
             message = f"'{twice}' is more than once a label of '{name}'"
             yield _fault(tree, "E703", message, ("heads", name, "labels"), "write every label once")
         target = head.target or name
@@ -100,11 +108,30 @@ def splits(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
         yield _fault(tree, "E705", message, ("evaluation", field), "fit on validation, score on test")
 
 
+@lru_cache(maxsize=64)
+def _metrics(heads: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[str, ...]:
+    return tuple(known_metrics(dict(heads)))
+
+
+def claim(experiment: Experiment, reproduces: Reproduces, header: Node, runs: Iterable[str]) -> Iterator[Diagnostic]:
+    """What a run says it reproduces exists, and is something that it computes."""
+    others = [name for name in runs if name != header.value["run"].value]
+    if reproduces.run not in others:
+        hint = did_you_mean(reproduces.run, others)
+        message = f"there is no other run '{reproduces.run}' to reproduce"
+        yield _fault(header, "E309", message, ("reproduces", "run"), hint)
+    known = _metrics(tuple((name, head.labels) for name, head in experiment.heads.items()))
+    if reproduces.metric is not None and reproduces.metric not in known:
+        hint = did_you_mean(reproduces.metric, known)
+        message = f"'{reproduces.metric}' is not a metric of this run"
+        yield _fault(header, "E708", message, ("reproduces", "metric"), hint)
+
+
 def metric(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """The metric that chooses the checkpoint is one that is computed."""
     if OVERALL in experiment.heads:  # a fault of its own, above
         return
-    known = known_metrics({name: head.labels for name, head in experiment.heads.items()})
+    known = _metrics(tuple((name, head.labels) for name, head in experiment.heads.items()))
     name = experiment.training.best_metric
     if name not in known:
         yield _fault(
@@ -128,7 +155,7 @@ def warmup(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """R-Drop that never starts is a mistake."""
     training = experiment.training
     if training.r_drop is not None and training.r_drop.warmup_epochs >= training.epochs:
-        message = f"R-Drop waits for {training.r_drop.warmup_epochs} epochs, and there are {training.epochs}"
+        message = f"R-Drop waits for {training.r_drop.warmup_epochs:.10g} epochs, and there are {training.epochs}"
         yield _fault(
             tree, "E710", message, ("training", "r_drop", "warmup_epochs"), "shorten the warm-up, or set r_drop: null"
         )
@@ -136,12 +163,12 @@ def warmup(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 
 def columns(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """Every column that is given a meaning is declared."""
-    dataset = experiment.dataset
+    dataset, declared = experiment.dataset, frozenset(experiment.dataset.columns)
     named: list[tuple[Path, str]] = [(("dataset", "id"), dataset.id), (("dataset", "text"), dataset.text)]
     named += [(("dataset", "labels", name), column) for name, column in dataset.labels.items()]
     named += [(("dataset", "groups", name), column) for name, column in dataset.groups.items()]
     for path, column in named:
-        if column not in dataset.columns:
+        if column not in declared:
             hint = did_you_mean(column, dataset.columns)
             yield _fault(tree, "E711", f"'{column}' is not among the declared columns", path, hint)
 

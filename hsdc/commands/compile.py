@@ -4,34 +4,82 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from hsdc.output import fitting, inert
 from hsdc.terminal import columns, show_diagnostics
-from hsdc_compiler.pipeline import Compilation, Compiled, compile_project, write
-from hsdc_compiler.project import find_root
+from hsdc_compiler.pipeline import Compilation, Compiled, compile_project
+from hsdc_compiler.project import SPECS, find_root
+from hsdc_compiler.publish import write
 from hsdc_schemas.digests import short
-from hsdc_schemas.errors import Exit
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 
 
 def execute(options: argparse.Namespace) -> int:
     """Compile, write unless asked not to, and say what changed."""
+    if options.format == "text":
+        return _execute(options)
+    if options.json:
+        raise fail("E000", Exit.SPEC, f"--json and --format {options.format} both write to stdout", None, "choose one")
+    try:
+        return _execute(options)
+    except HsdcError as error:
+        _show_formatted(options.format, error.diagnostics, int(error.exit))
+        return int(error.exit)
+
+
+def _execute(options: argparse.Namespace) -> int:
     root = find_root(Path.cwd())
     compilation = compile_project(
         root, options.runs, profile=options.profile, check_only=options.check, rehash=options.rehash
     )
     if not options.check:
         compilation = write(root, compilation, supersede=options.supersede)
-    show_diagnostics(compilation.diagnostics)
-    stale = [run for run in compilation.runs if run.stale]
+    stale = [run for run in compilation.runs if run.stale] if options.check else []
+    code = int(compilation.exit)
+    if options.check and (stale or compilation.orphans) and compilation.exit is Exit.DONE:
+        code = int(Exit.NO)
+    if options.format == "text":
+        show_diagnostics(compilation.diagnostics)
+    else:
+        found = (*compilation.diagnostics, *(_staleness(compilation, stale) if options.check else ()))
+        _show_formatted(options.format, found, code, root)
+    if options.format == "sarif":
+        return code
     if options.json:
         print(json.dumps(_as_json(compilation), indent=2))
     elif options.check:
         _show_check(compilation, stale)
     else:
         _show_written(compilation)
-    if options.check and (stale or compilation.orphans) and compilation.exit is Exit.DONE:
-        return int(Exit.NO)
-    return int(compilation.exit)
+    return code
+
+
+def _show_formatted(form: str, diagnostics: Sequence[Diagnostic], code: int, root: Path | None = None) -> None:
+    from hsdc.formats import repository_folder, sarif, workflow_commands
+
+    folder = repository_folder(root) if root is not None else ""
+    if form == "sarif":
+        print(json.dumps(sarif(diagnostics, code, folder), indent=2))
+        return
+    for line in workflow_commands(diagnostics, folder):
+        print(fitting(line, sys.stdout))
+
+
+def _staleness(compilation: Compilation, stale: list[Compiled]) -> list[Diagnostic]:
+    """What `--check` says no to, as diagnostics at the specs."""
+    found = []
+    for run in stale:
+        place = next((change.place for change in run.changes if change.place.startswith(SPECS)), "")
+        path, _, line = place.rpartition(":")
+        where = Place(path, int(line)) if line.isdecimal() else Place(f"{SPECS}/{run.name.split('.')[0]}.yaml", 1)
+        message = f"'{run.name}' is stale: {'; '.join(reasons(run))}"
+        found.append(Diagnostic("E505", Exit.NO, message, where, "hsdc compile"))
+    for path in compilation.orphans:
+        found.append(Diagnostic("E505", Exit.NO, f"{path}: its run is gone", Place(path, 1), "hsdc compile"))
+    return found
 
 
 def _show_written(compilation: Compilation) -> None:
@@ -41,9 +89,8 @@ def _show_written(compilation: Compilation) -> None:
     print("\n".join(columns([_row(run, compilation.written) for run in compilation.runs])))
     written = sum(any(path in compilation.written for path in run.files) for run in compilation.runs)
     unchanged = len(compilation.runs) - written
-    print(
-        f"{_runs(len(compilation.runs))} compiled for profile {compilation.profile}: {written} written, {unchanged} unchanged"
-    )
+    count = f"{_runs(len(compilation.runs))} compiled for profile {compilation.profile}"
+    print(f"{count}: {written} written, {unchanged} unchanged")
     for path in compilation.orphans:
         print(f"removed {path}: its run is gone")
 
@@ -61,7 +108,7 @@ def _show_check(compilation: Compilation, stale: list[Compiled]) -> None:
         groups.setdefault(reasons(run), []).append(run.name)
     for lines, names in groups.items():
         print(f"stale: {', '.join(names)}")
-        print("\n".join(f"  {line}" for line in lines))
+        print("\n".join(f"  {fitting(inert(line), sys.stdout)}" for line in lines))
     for path in compilation.orphans:
         print(f"stale: {path}\n  its run is gone")
     for run in compilation.runs:

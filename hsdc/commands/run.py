@@ -55,10 +55,12 @@ def execute(options: argparse.Namespace) -> int:
     if not options.frozen:
         _require_fresh(root, options.profile, names)
     manifests = {name: _manifest(root, options.profile, name) for name in names}
-    if not options.runs:
-        manifests = {name: item for name, item in manifests.items() if finished_record(root, item) is None}
-        if not manifests and not options.json:
-            print(f"every run of profile {options.profile} is up to date")
+    # A run that is only compared with needs its record, not its store: the record may be from another machine.
+    manifests = {
+        name: item for name, item in manifests.items() if name in options.runs or finished_record(root, item) is None
+    }
+    if not manifests and not options.json:
+        print(f"every run of profile {options.profile} is up to date")
     codes, results = [], []
     stop = Stop()
     with stop.listening():

@@ -64,7 +64,9 @@ class Ledger:
             except (ValueError, KeyError, TypeError):
                 raise _broken(number, "it is not an entry") from None
             if not follows:
-                edited = "lines before it were taken out" if number == 1 else f"line {number - 1} was edited or taken out"
+                edited = (
+                    "lines before it were taken out" if number == 1 else f"line {number - 1} was edited or taken out"
+                )
                 raise _broken(number, edited)
             found.append(entry)
             previous = digest_bytes(line)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from hsdc_schemas.digests import ready
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Manifest, input_digests
@@ -23,11 +24,12 @@ class Step:
 def plan(manifest: Manifest) -> tuple[Step, ...]:
     """The steps in their order; keys that are not the manifest's own mean that it was compiled by another hsdc."""
     values = {"experiment": essence(manifest.experiment), "execution": essence(manifest.execution)}
+    prepared = ready(values)
     inputs = input_digests(manifest.inputs)
     keys: dict[str, str] = {}
     steps = []
     for stage in KINDS[manifest.experiment.kind]:
-        keys[stage.name] = stage_key(stage, values, inputs, keys, manifest.packages)
+        keys[stage.name] = stage_key(stage, prepared, inputs, keys, manifest.packages)
         steps.append(Step(stage, keys[stage.name], section(values, stage.sections)))
     if keys != {planned.name: planned.key for planned in manifest.stages}:
         raise fail("E504", Exit.NO, f"'{manifest.run}' was compiled by another version of hsdc", None, "hsdc compile")

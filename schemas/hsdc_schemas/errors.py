@@ -11,6 +11,7 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import islice
 
 
 class Exit(IntEnum):
@@ -102,8 +103,9 @@ def gravest(diagnostics: Iterable[Diagnostic]) -> Exit:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint that names the nearest known word, or the known words when none is near."""
-    names = sorted(map(str, known))
+    names = sorted(map(str, islice(known, 1000)))
     close = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"known here: {', '.join(names)}" if names else ""
+    more = ", …" if len(names) > 20 else ""
+    return f"known here: {', '.join(names[:20])}{more}" if names else ""

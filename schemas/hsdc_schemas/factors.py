@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import cache
+from typing import Any, cast, get_args, get_origin
 
 from hsdc_schemas.spec import Model, factor_mark
 
@@ -13,13 +14,29 @@ Path = tuple[str, ...]
 def essence(value: Any) -> Any:
     """A typed value as JSON values, without the fields that are marked as prose."""
     if isinstance(value, Model):
-        fields = type(value).model_fields.items()
-        return {name: essence(getattr(value, name)) for name, field in fields if factor_mark(field) != "prose"}
+        return value.model_dump(mode="json", exclude=_prose(type(value)))
     if isinstance(value, Mapping):
         return {key: essence(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [essence(item) for item in value]
     return value
+
+
+@cache
+def _prose(model: Any) -> dict[str, Any] | None:
+    """What of a model, or of the models inside it, is prose, as pydantic's `exclude`; None where nothing is."""
+    if get_origin(model) is dict:
+        below = _prose(get_args(model)[1])
+        return {"__all__": below} if below else None
+    if get_args(model):
+        return next((found for item in get_args(model) if (found := _prose(item))), None)
+    if not (isinstance(model, type) and issubclass(model, Model)):
+        return None
+    fields = {
+        name: True if factor_mark(field) == "prose" else _prose(cast("Any", field.annotation))
+        for name, field in model.model_fields.items()
+    }
+    return {name: below for name, below in fields.items() if below} or None
 
 
 def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
@@ -28,6 +45,8 @@ def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
     A model marked `whole`, a field marked `whole` and a union whose kind changed are one factor each; otherwise each
     scalar is one. Seeds (`free`) and prose do not count.
     """
+    if old == new:
+        return
     if isinstance(old, Model) and type(old) is type(new) and not old.whole:
         for name, field in type(old).model_fields.items():
             mark = factor_mark(field)

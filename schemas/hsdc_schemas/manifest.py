@@ -55,6 +55,14 @@ class Component(Model):
     used: str
 
 
+class Matrix(Model):
+    """Where a run stands in the matrix that made it: the value on each axis, and the axes that are replicates."""
+
+    run: str
+    axes: dict[str, Any]
+    replicate: tuple[str, ...]
+
+
 class Manifest(Model):
     """A locked run in one profile."""
 
@@ -68,6 +76,7 @@ class Manifest(Model):
     components: dict[str, Component]
     execution: Execution
     reproduces: Reproduces | None
+    matrix: Matrix | None
     inputs: tuple[Input, ...]
     packages: dict[str, str]
     stages: tuple[StagePlan, ...]

@@ -17,6 +17,7 @@ FREE: JsonDict = {"x-factor": "free"}
 WHOLE: JsonDict = {"x-factor": "whole"}
 
 Name: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+RunName: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,63}(\.[a-z0-9_+-]+)*$", max_length=128)]
 Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
@@ -259,7 +260,7 @@ class Execution(Model):
 class Reproduces(Model):
     """A claim to test: this run gives what another run gave, or what was reported of it."""
 
-    run: Name
+    run: RunName
     metric: Metric | None = None
     reported: float | None = None
     within: NotNegative | None = None

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from hsdc_schemas.digests import canonical, digest_json
+from hsdc_schemas.digests import canonical, canonical_ready, digest_bytes
 from hsdc_schemas.spec import Model
 
 _M = TypeVar("_M", bound=Model)
@@ -143,14 +143,19 @@ def stage_key(
     keys: Mapping[str, str],
     packages: Mapping[str, str],
 ) -> str:
-    """The key of a stage: its name and revision, what it reads, the keys of the stages it needs, its environment."""
-    return digest_json(
-        {
-            "stage": stage.name,
-            "revision": stage.revision,
-            "section": section(values, stage.sections),
-            "inputs": {name: inputs[name] for name in stage.inputs},
-            "needs": {name: keys[name] for name in stage.needs},
-            "packages": {name: packages.get(name, "") for name in stage.packages},
-        }
+    """The key of a stage: its name and revision, what it reads, the keys of the stages it needs, its environment.
+
+    `values` hold experiment and execution as `digests.ready` returns them.
+    """
+    return digest_bytes(
+        canonical_ready(
+            {
+                "stage": stage.name,
+                "revision": stage.revision,
+                "section": section(values, stage.sections),
+                "inputs": {name: inputs[name] for name in stage.inputs},
+                "needs": {name: keys[name] for name in stage.needs},
+                "packages": {name: packages.get(name, "") for name in stage.packages},
+            }
+        )
     )

@@ -52,6 +52,8 @@ def parts(case: Path) -> Iterator[tuple[str, bytes]]:
 def lay(case: Path, root: Path) -> Path:
     """The project of a case in the new folder `root`."""
     shutil.copytree(HERE / "base", root)
+    (root / ".hsdc").mkdir()
+    (root / ".hsdc/cache").touch()  # no folder, so that no time is lost with writing a cache that nobody reads
     if case.is_dir():
         shutil.copytree(case, root, dirs_exist_ok=True, ignore=shutil.ignore_patterns("expected"))
         return root

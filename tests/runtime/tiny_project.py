@@ -41,7 +41,7 @@ sampling:
   max_multiplier: 4.0
   boosts: {sentiment: {neutral: 1.5}}
 training:
-  epochs: 8
+  epochs: 5
   learning_rate: 5.0e-3
   schedule: {kind: linear, warmup_ratio: 0.1}
   optimizer: {kind: adamw, weight_decay: 0.01}
@@ -50,7 +50,7 @@ training:
   rows_per_step: 24
   tokens_per_micro_batch: 256
   max_grad_norm: 1.0
-  r_drop: {alpha: 0.3, warmup_epochs: 2}
+  r_drop: {alpha: 0.3, warmup_epochs: 1}
   best_metric: overall.f1_macro
   early_stopping: {patience: 6}
   seed: 42

@@ -7,7 +7,15 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import GradientAccumulationPlugin
 
+from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.spec import Execution
+
+
+def require_device(execution: Execution) -> None:
+    """HsdcError where the device of a run is not on this machine."""
+    if execution.device == "cuda" and not torch.cuda.is_available():
+        hint = "run where there is one, or with a profile for the CPU"
+        raise fail("E432", Exit.ENVIRONMENT, "no CUDA device is available here", None, hint)
 
 
 def accelerator_for(execution: Execution) -> Accelerator:

@@ -86,8 +86,9 @@ class AttentionPooling(nn.Module):
 class Classifier(nn.Module):
     """One shared encoder, one pooling, and a head for each task; `heads` gives each head's number of classes.
 
-    Call `initialise` before training; `recompute` is gradient checkpointing. Heads are kept in sorted order, as modules named `head_NAME`, so that no
-    head's name can meet a name of torch's. ValueError where `last4_mean` is asked of an encoder of fewer layers.
+    Call `initialise` before training; `recompute` is gradient checkpointing. Heads are kept in sorted order, as modules
+    named `head_NAME`, so that no head's name can meet a name of torch's. ValueError where `last4_mean` is asked of an
+    encoder of fewer layers.
     """
 
     def __init__(

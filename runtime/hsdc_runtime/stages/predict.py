@@ -11,7 +11,7 @@ from hsdc_runtime.nn.acceleration import accelerator_for
 from hsdc_runtime.nn.batches import predict as forward
 from hsdc_runtime.nn.checkpoint import tensor_digests
 from hsdc_runtime.nn.determinism import deterministic
-from hsdc_runtime.nn.model import Classifier, load_encoder
+from hsdc_runtime.nn.pretrained import pretrained_classifier
 from hsdc_runtime.nn.tensors import load_rows, save_logits
 from hsdc_runtime.work import Made, Work
 from hsdc_schemas.errors import Exit, fail
@@ -32,9 +32,8 @@ def predict(work: Work) -> Made:
     execution = typed(Execution, work.execution)
     deterministic(execution)
     heads = {name: len(head["labels"]) for name, head in experiment["heads"].items()}
-    encoder = load_encoder(work.inputs.model, execution.attention)
-    shape = typed(HeadShape, experiment["head"])
-    classifier = Classifier(encoder, typed(Encoder, experiment["encoder"]), shape, heads)
+    shape, encoder = typed(HeadShape, experiment["head"]), typed(Encoder, experiment["encoder"])
+    classifier = pretrained_classifier(work.inputs.model, execution, encoder, shape, heads)
     classifier.load_state_dict(tensors, strict=True)
     device = accelerator_for(execution).device
     classifier.to(device)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from hsdc_runtime.nn.batches import Rows
+from hsdc_runtime.nn.pretrained import pretrained_tokenizer
 from hsdc_runtime.nn.tensors import MASKED, save_rows
 from hsdc_runtime.work import Made, Work
 from hsdc_schemas.errors import Exit, HsdcError, fail
@@ -24,7 +25,7 @@ def prepare(work: Work) -> Made:
     heads = {name: (head.get("target") or name, tuple(head["labels"])) for name, head in experiment["heads"].items()}
     sources = {split: f"file:{path.name}" for split, path in work.inputs.splits.items()}
     dataset = typed(Dataset, {**experiment["dataset"], "splits": sources})
-    tokenizer = AutoTokenizer.from_pretrained(work.inputs.model, local_files_only=True, trust_remote_code=False)
+    tokenizer = pretrained_tokenizer(work.inputs.model)
     wanted = ("train", experiment["evaluation"]["fit_split"], experiment["evaluation"]["score_split"])
     splits, facts = {}, {}
     for done, split in enumerate(dict.fromkeys(wanted)):

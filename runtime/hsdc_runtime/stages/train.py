@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -14,7 +15,8 @@ from hsdc_runtime.nn.decisions import decide
 from hsdc_runtime.nn.loop import Interrupted as Stopped
 from hsdc_runtime.nn.loop import NonFiniteLoss, Progress, Trained
 from hsdc_runtime.nn.loop import train as learn
-from hsdc_runtime.nn.model import Classifier, initialise, load_encoder
+from hsdc_runtime.nn.model import Classifier, initialise
+from hsdc_runtime.nn.pretrained import pretrained_classifier
 from hsdc_runtime.nn.tensors import MASKED, load_rows
 from hsdc_runtime.work import Interrupted, Made, Work
 from hsdc_schemas.digests import canonical
@@ -35,6 +37,7 @@ def train(work: Work) -> Made:
     classifier = _classifier(work, heads)
     initialise(classifier, training.seed)
     sampling = experiment["sampling"]
+    began, first = time.monotonic(), _Counter(work)
     try:
         trained = learn(
             classifier,
@@ -47,23 +50,23 @@ def train(work: Work) -> Made:
             pad_id=pad_id,
             score=_scorer(heads, validation.targets),
             checkpoints=work.checkpoints,
-            observe=_observer(work),
+            observe=first,
             stop=work.stop,
         )
     except Stopped as stopped:
         raise Interrupted(f"stopped after step {stopped.step}; its checkpoint is complete") from None
     except NonFiniteLoss as error:
         raise fail("E440", Exit.NO, str(error), None, "lower the learning rate, or look at these rows") from None
-    return _made(work, trained)
+    return _made(work, trained, first.rates(time.monotonic() - began))
 
 
 def _classifier(work: Work, heads: Mapping[str, Head]) -> Classifier:
     experiment = work.experiment
-    encoder = load_encoder(work.inputs.model, work.execution["attention"])
-    shape = typed(HeadShape, experiment["head"])
+    execution = typed(Execution, work.execution)
+    shape, encoder = typed(HeadShape, experiment["head"]), typed(Encoder, experiment["encoder"])
     classes = {name: len(head.labels) for name, head in heads.items()}
-    recompute = work.execution["gradient_checkpointing"]
-    return Classifier(encoder, typed(Encoder, experiment["encoder"]), shape, classes, recompute=recompute)
+    recompute = execution.gradient_checkpointing
+    return pretrained_classifier(work.inputs.model, execution, encoder, shape, classes, recompute=recompute)
 
 
 def _scorer(
@@ -83,14 +86,28 @@ def _scorer(
     return score
 
 
-def _observer(work: Work) -> Callable[[Progress], None]:
-    def observe(progress: Progress) -> None:
-        work.progress(progress.step, progress.steps, asdict(progress))
+class _Counter:
+    """Passes progress on, and counts what this process itself has done: a resumed training did not begin at 0."""
 
-    return observe
+    def __init__(self, work: Work) -> None:
+        self.work = work
+        self.first: Progress | None = None
+        self.last: Progress | None = None
+
+    def __call__(self, progress: Progress) -> None:
+        self.first = self.first or progress
+        self.last = progress
+        self.work.progress(progress.step, progress.steps, asdict(progress))
+
+    def rates(self, seconds: float) -> dict[str, float]:
+        """Rows and real tokens per second between the first and the last step, validation included."""
+        if self.first is None or self.last is None or self.first.step == self.last.step or seconds <= 0:
+            return {}
+        rows, tokens = self.last.rows - self.first.rows, self.last.real_tokens - self.first.real_tokens
+        return {"rows_per_second": round(rows / seconds, 2), "real_tokens_per_second": round(tokens / seconds, 1)}
 
 
-def _made(work: Work, trained: Trained) -> Made:
+def _made(work: Work, trained: Trained, rates: dict[str, float]) -> Made:
     files: dict[str, Path] = {
         "weights": work.folder / "weights.safetensors",
         "tensors": work.folder / "tensors.json",
@@ -103,6 +120,7 @@ def _made(work: Work, trained: Trained) -> Made:
     files["history"].write_bytes(canonical(trained.history) + b"\n")
     facts = {
         **trained.counts,
+        **rates,
         "best_epoch": trained.best_epoch,
         "best_metric": trained.best_metric,
         "parameters": sum(tensor.numel() for tensor in trained.weights.values()),

@@ -1,0 +1,45 @@
+"""Put a compilation on disk: manifests, the records that are superseded, and the stamp of an unchanged tree."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from hsdc_compiler.committed import protected, set_record_aside
+from hsdc_compiler.pipeline import Compilation
+from hsdc_compiler.stamp import STAMPS, stamp_bytes
+from hsdc_schemas.digests import write_atomically
+from hsdc_schemas.errors import Exit, gravest, sorted_diagnostics
+
+
+def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> Compilation:
+    """Write what changed, unless a spec or a policy forbids it; the compilation with what was written."""
+    if compilation.exit in (Exit.SPEC, Exit.POLICY, Exit.FAULT):
+        return compilation
+    standing = {run.name: protected(root, compilation.profile, run.name, run.changes) for run in compilation.runs}
+    faults = [fault for found in standing.values() for fault in found]
+    if faults and not supersede:
+        return replace(compilation, diagnostics=sorted_diagnostics((*compilation.diagnostics, *faults)))
+    written = []
+    for run in compilation.runs:
+        if standing[run.name]:
+            written.append(set_record_aside(root, compilation.profile, run.name))
+        for path in run.stale:
+            # Whole or absent, but not forced to the disk: a manifest that a crash takes is compiled again.
+            write_atomically(root / path, run.files[path], durable=False)
+            written.append(path)
+    for path in compilation.orphans:
+        (root / path).unlink(missing_ok=True)
+    _stamp(root, compilation)
+    return replace(compilation, written=tuple(written))
+
+
+def _stamp(root: Path, compilation: Compilation) -> None:
+    """Remember that all is compiled, so that the next time can say so at once; warnings are worth saying again."""
+    if compilation.sources and not compilation.diagnostics and gravest(compilation.diagnostics) is Exit.DONE:
+        outputs = [path for run in compilation.runs for path in run.files]
+        count = len(compilation.runs)
+        data = stamp_bytes(str(root), compilation.profile, compilation.sources, count, compilation.inputs, outputs)
+        with suppress(OSError):
+            write_atomically(root / STAMPS.format(compilation.profile), data, durable=False)

@@ -1,0 +1,51 @@
+"""`hsdc diff`: what a change of specs does to values, stages and finished records."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from hsdc import diff_view
+from hsdc.diff_json import as_json
+from hsdc.output import inert, say
+from hsdc.terminal import show_diagnostics
+from hsdc_compiler.diff import diff
+from hsdc_compiler.project import find_root
+from hsdc_compiler.sides import read_records, read_sides
+from hsdc_schemas.errors import Exit, fail, gravest
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Compare two sides and say what differs; 1 with `--exit-code` where something does."""
+    root = find_root(Path.cwd())
+    old, new, apart = revisions(options.revisions)
+    sides = read_sides(root, old, new, options.profile, apart=apart)
+    found = diff(*sides, options.profile, read_records(root, options.profile))
+    if options.json:
+        print(json.dumps(as_json(found), indent=2))
+    elif options.markdown:
+        say([diff_view.markdown(found).rstrip()])
+    else:
+        say(diff_view.text(found))
+    sys.stdout.flush()
+    incomplete = "; the comparison is incomplete" if found.not_compared else ""
+    for side in sides:
+        if side.faults:
+            print(inert(f"{side.shown} has faults{incomplete}:"), file=sys.stderr)
+            show_diagnostics(side.faults)
+    if sides[1].faults:
+        return int(gravest(sides[1].faults))
+    return int(Exit.NO) if options.exit_code and found.differs else 0
+
+
+def revisions(asked: str) -> tuple[str, str | None, bool]:
+    """The old revision, the new one (None: the working tree), and whether old is where the two parted."""
+    for dots in ("...", ".."):
+        old, found, new = asked.partition(dots)
+        if found:
+            if ".." in new:
+                raise fail("E452", Exit.SPEC, f"'{asked}' is no range", hint="write BASE...HEAD or BASE..HEAD")
+            return old or "HEAD", new or "HEAD", dots == "..."
+    return asked, None, False

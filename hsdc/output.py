@@ -1,0 +1,38 @@
+"""Data for people on stdout: texts cut to a width, and no character that the stream cannot hold."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import TextIO
+
+
+def say(lines: Iterable[str]) -> None:
+    """Print lines; what the stream's encoding lacks is escaped."""
+    print(fitting("\n".join(lines), sys.stdout))
+
+
+def fitting(text: str, stream: TextIO) -> str:
+    """A text as a stream can hold it."""
+    encoding = stream.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def holds(stream: TextIO, text: str) -> bool:
+    """Whether a stream can hold a text as it is."""
+    try:
+        text.encode(stream.encoding or "utf-8")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
+def inert(text: str) -> str:
+    """A text on one line that cannot steer a terminal: no control, invisible or line-breaking characters."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def cut(text: str, width: int) -> str:
+    """A text, inert and of at most `width` characters, an ellipsis in place of the rest."""
+    text = inert(text)
+    return text if len(text) <= width else text[: width - 1] + "…"

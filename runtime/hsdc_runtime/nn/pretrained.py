@@ -1,0 +1,56 @@
+"""A pretrained model as this run needs it, or the reason why it cannot be used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
+
+from hsdc_runtime.nn.acceleration import require_device
+from hsdc_runtime.nn.model import Classifier, load_encoder
+from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.spec import Encoder, Execution, HeadShape
+
+_T = TypeVar("_T")
+
+
+def pretrained_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
+    """The tokenizer in a model's folder; HsdcError where there is none that can be used."""
+    return _usable(
+        "tokenizer", lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    )
+
+
+def pretrained_classifier(
+    folder: Path,
+    execution: Execution,
+    encoder: Encoder,
+    shape: HeadShape,
+    heads: Mapping[str, int],
+    *,
+    recompute: bool = False,
+) -> Classifier:
+    """New heads on the encoder in a model's folder; HsdcError where it, or the device, cannot be used."""
+    require_device(execution)
+
+    def load() -> Classifier:
+        return Classifier(load_encoder(folder, execution.attention), encoder, shape, heads, recompute=recompute)
+
+    return _usable("model", load)
+
+
+def _usable(what: str, load: Callable[[], _T]) -> _T:
+    try:
+        return load()
+    except MemoryError:
+        raise
+    except Exception as error:  # each library has errors of its own for a folder that it cannot read
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        first = (str(error).splitlines() or [""])[0]
+        message = f"the {what} cannot be used: {type(error).__name__}: {first}"
+        raise fail(
+            "E435", Exit.SPEC, message, None, "bind another model, or mend its files and compile again"
+        ) from None

@@ -1,0 +1,324 @@
+"""`hsdc run` as a face: which runs it asks for, its exit codes, what goes to stdout and what to stderr, its tables."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from hsdc import scores_view
+from hsdc.__main__ import main
+from hsdc.commands import run as command
+from hsdc.progress import ProgressView
+from hsdc_runtime.events import SetAside, StageFinished, StageProgress, StageStarted
+from hsdc_runtime.run import Outcome
+from hsdc_runtime.work import Busy, Interrupted
+from hsdc_schemas.record import Difference, Environment, Record, Reproduction
+from hsdc_schemas.spec import Execution
+
+DIGEST = "sha256:" + "ab" * 32
+OTHER = "sha256:" + "cd" * 32
+TONE = {"labels": ["cold", "warm"], "counts": [[3, 1], [2, 4]]}
+EMPTY = {"labels": ["cold", "warm"], "counts": [[0, 0], [0, 0]]}
+SCORES = {"raw": {"all": {"tone": TONE}}, "calibrated": {"all": {"tone": TONE}}}
+PLACE = Environment(
+    python="3.11.0", platform="", machine="", processor="", cores=1, device="cpu", packages={}, differs={}
+)
+
+
+def made(run: str = "one", scores: Any = SCORES, claim: Reproduction | None = None) -> Record:
+    return Record(
+        hsdc=1,
+        schema_version=1,
+        run=run,
+        profile="demo",
+        manifest=DIGEST,
+        experiment_digest=DIGEST,
+        started="",
+        finished="",
+        seconds=1.0,
+        peak_memory_bytes=1,
+        environment=PLACE,
+        rows={},
+        stages=(),
+        scores=scores,
+        reproduction=claim,
+        digest=DIGEST,
+    )
+
+
+def claimed(verdict: str = "identical", reported: str = "within", **changes: Any) -> Reproduction:
+    values = {
+        "run": "one",
+        "record": DIGEST,
+        "executed": ("train", "score"),
+        "verdict": verdict,
+        "difference": None,
+        "environment": (),
+        "reported": reported,
+        "metric": "overall.f1_macro",
+        "found": 0.61,
+        "claimed": 0.6,
+        "within": 0.02,
+        "reason": "",
+    }
+    return Reproduction(**{**values, **changes})
+
+
+@pytest.fixture
+def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Manifests `one`, `two` and `three`, of which `two` is compared with `three`; runs are noted, not executed."""
+    folder = tmp_path / "generated/demo"
+    folder.mkdir(parents=True)
+    for name in ("one", "two", "three"):
+        (folder / f"{name}.lock.json").touch()
+    monkeypatch.chdir(tmp_path)
+    state = SimpleNamespace(runs=[], finished=set(), answer=lambda name: Outcome(made(name), "record.json", True, ()))
+
+    def manifest(root: Path, profile: str, name: str) -> SimpleNamespace:
+        claim = SimpleNamespace(run="three") if name == "two" else None
+        return SimpleNamespace(run=name, profile=profile, execution=Execution(), reproduces=claim)
+
+    def run(root: Path, manifest: SimpleNamespace, **options: Any) -> Outcome:
+        state.runs.append(manifest.run)
+        state.options = options
+        return state.answer(manifest.run)
+
+    monkeypatch.setattr(command, "_manifest", manifest)
+    monkeypatch.setattr(command, "finished_record", lambda root, item: item.run if item.run in state.finished else None)
+    monkeypatch.setattr(command, "run", run)
+    return state
+
+
+def test_all_runs_each_after_the_one_it_is_compared_with(asked: SimpleNamespace) -> None:
+    assert main(["run", "--frozen"]) == 0
+    assert asked.runs == ["one", "three", "two"]
+
+
+def test_finished_runs_are_left_alone_unless_they_are_named(
+    asked: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked.finished = {"one", "three"}
+    assert main(["run", "--frozen"]) == 0
+    assert asked.runs == ["two"]
+    asked.runs.clear()
+    assert main(["run", "--frozen", "two"]) == 0  # its original needs no more than its record
+    assert asked.runs == ["two"]
+    asked.runs.clear()
+    assert main(["run", "--frozen", "one", "two", "three"]) == 0
+    assert asked.runs == ["one", "three", "two"]
+    asked.runs.clear()
+    asked.finished = {"one", "two", "three"}
+    capsys.readouterr()
+    assert main(["run", "--frozen"]) == 0
+    assert asked.runs == []
+    assert capsys.readouterr().out == "every run of profile demo is up to date\n"
+
+
+def test_the_option_for_another_environment_is_passed_on(asked: SimpleNamespace) -> None:
+    main(["run", "--frozen", "one"])
+    assert asked.options["allow_environment"] is False
+    main(["run", "--frozen", "one", "--allow-environment"])
+    assert asked.options["allow_environment"] is True
+
+
+@pytest.mark.parametrize(("reason", "word"), [(Interrupted("stopped"), "interrupted"), (Busy("taken"), "busy")])
+def test_interrupted_and_busy_are_75_and_end_the_call(
+    asked: SimpleNamespace, capsys: pytest.CaptureFixture[str], reason: Exception, word: str
+) -> None:
+    def stop(name: str) -> Outcome:
+        raise reason
+
+    asked.answer = stop
+    assert main(["run", "--frozen"]) == 75
+    assert asked.runs == ["one"]
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert f"{word}: {reason}; run again to continue\n" in said.err
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reported", "code"),
+    [
+        ("identical", "within", 0),
+        ("identical", "not comparable", 0),
+        ("identical", "not claimed", 0),
+        ("identical", "outside", 1),
+        ("identical", "undefined", 1),
+        ("diverged", "within", 1),
+        ("inconclusive", "within", 1),
+    ],
+)
+def test_the_exit_code_is_the_answer(asked: SimpleNamespace, verdict: str, reported: str, code: int) -> None:
+    asked.answer = lambda name: Outcome(made(name, claim=claimed(verdict, reported)), "record.json", True, ())
+    assert main(["run", "--frozen", "one"]) == code
+
+
+def test_one_no_among_several_is_no(asked: SimpleNamespace) -> None:
+    asked.answer = lambda name: Outcome(
+        made(name, claim=claimed("diverged") if name == "one" else None), "record.json", True, ()
+    )
+    assert main(["run", "--frozen"]) == 1
+    assert asked.runs == ["one", "three", "two"]
+
+
+def test_json_on_stdout_and_nothing_else(asked: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--frozen", "--json", "one"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["version"] == 1
+    assert [Record.model_validate_json(json.dumps(item)) for item in found["records"]] == [made()]
+    asked.finished = {"one", "two", "three"}
+    assert main(["run", "--frozen", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"version": 1, "records": []}
+
+
+def test_what_became_of_the_record_is_told(asked: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    told = {
+        (True, ("train",)): "record   here (abababababab, written)\n",
+        (False, ()): "record   here (abababababab, stands)\n",
+        (False, ("train", "score")): "(abababababab, stands; train, score made anew with the same digests)\n",
+    }
+    for (written, remade), line in told.items():
+        asked.answer = lambda name, w=written, r=remade: Outcome(made(name), "here", w, r)
+        main(["run", "--frozen", "one"])
+        assert line in capsys.readouterr().out
+
+
+def test_unknown_runs_are_named_each(asked: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--frozen", "thre", "owt"]) == 2
+    said = capsys.readouterr()
+    assert "there is no run 'thre'; did you mean 'three'?" in said.err
+    assert "there is no run 'owt'" in said.err
+    assert asked.runs == []
+
+
+@pytest.mark.parametrize("arguments", [["run", "Bad-Name"], ["run", "--froze"], ["run", "--profile"], ["walk"]])
+def test_a_wrong_call_is_2_in_two_lines(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("error[E000] ")
+    assert "--help" in said[1]
+
+
+def test_the_first_signal_asks_and_the_second_stops() -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)
+    with command.Stop().listening() as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
+
+
+def test_the_scores_are_those_of_the_counts() -> None:
+    lines = scores_view.scores(made())
+    tables = [" ".join(line.split()) for line in lines]
+    # cold: 3 of 5 answers, 3 of 4 rows; warm: 4 of 5 answers, 4 of 6 rows
+    assert "tone cold 0.6000 0.7500 0.6667 4" in tables
+    assert "tone warm 0.8000 0.6667 0.7273 6" in tables
+    assert "as trained 0.6970 0.6970" in tables
+    assert "calibrated 0.6970 0.6970" in tables
+    assert not any("undefined" in line for line in lines)
+
+
+def test_a_figure_that_is_undefined_is_a_dash_and_a_reason() -> None:
+    scores = {"raw": {"all": {"tone": TONE}, "size=small": {"tone": EMPTY}}}
+    lines = [" ".join(line.split()) for line in scores_view.scores(made(scores=scores))]
+    assert "size=small tone 0 – –" in lines
+    said = [line for line in lines if line.startswith("undefined: ")]
+    assert len(said) == 1
+    assert said[0] == "undefined: no labelled rows: tone within size=small"
+
+
+@pytest.mark.parametrize(
+    ("claim", "words"),
+    [
+        (claimed(), ("identical: one reproduces one", "train, score executed anew", "0.6100 here is within 0.02")),
+        (claimed(reported="outside"), ("0.6100 here is outside 0.02",)),
+        (claimed(reported="not comparable", reason="model is tiny, not big"), ("not comparable", "model is tiny")),
+        (claimed(reported="undefined", found=None, reason="no rows"), ("no rows",)),
+        (
+            claimed(
+                "diverged",
+                difference=Difference(stage="train", output="weights", tensor="a.b", expected=DIGEST, found=OTHER),
+            ),
+            ("diverged: one does not reproduce one", "train, weights, tensor a.b: abababababab → cdcdcdcdcdcd"),
+        ),
+        (claimed("inconclusive", environment=("python", "device")), ("inconclusive", "(python, device)")),
+    ],
+)
+def test_the_verdict_in_words(claim: Reproduction, words: tuple[str, ...]) -> None:
+    text = "\n".join(scores_view.verdict(made(claim=claim)))
+    for word in words:
+        assert word in text
+
+
+def test_without_a_claim_there_is_no_verdict() -> None:
+    assert scores_view.verdict(made()) == []
+    assert scores_view.verdict(made(claim=claimed(reported="not claimed")))[1:] == []
+
+
+FIGURES = {"epoch": 1, "epochs": 2, "loss": 0.5, "metric": None}
+FACTS = {"steps": 2, "padded_tokens": 30, "real_tokens": 20, "best_epoch": 1}
+STORY = (
+    StageStarted("one", "prepare", "nothing is stored under its key"),
+    StageProgress("one", "prepare", 0, 3, {"split": "train"}),
+    StageFinished("one", "prepare", True, 0.1, {}),
+    SetAside("one", "train", "weights", "its bytes have changed"),
+    StageStarted("one", "train", "weights: its bytes have changed"),
+    StageProgress("one", "train", 1, 2, FIGURES),
+    StageProgress("one", "train", 2, 2, {**FIGURES, "metric": 0.75}),
+    StageFinished("one", "train", True, 2.0, FACTS),
+    StageFinished("one", "score", False, 0.2, {}),
+)
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_progress_is_plain_lines_and_on_a_terminal_a_bar(
+    stream: Callable[[], io.StringIO], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", stream())
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    with ProgressView() as view:
+        for event in STORY:
+            view(event)
+    text = view.stream.getvalue()
+    assert "epoch 1/2  loss 0.5000  validation 0.7500" in text
+    assert "2 steps, 10 tokens/s, 1.50 padded per real token, best epoch 1" in text
+    assert "weights: its bytes have changed" in text
+    if stream is Terminal:
+        assert "━" in text
+        assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is shown again
+    else:
+        assert "\x1b" not in text
+        assert "\r" not in text
+        assert "train      started: weights: its bytes have changed" in text
+        assert "score      reused  (0.2 s saved)" in text
+
+
+def test_a_bar_is_taken_down_when_a_stage_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    view = ProgressView()
+    view(STORY[0])
+    assert view.bar is not None
+    with pytest.raises(RuntimeError), view:
+        raise RuntimeError
+    assert view.bar is None
+    assert "\x1b[?25h" in view.stream.getvalue()  # the cursor is shown again
