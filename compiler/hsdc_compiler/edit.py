@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.nodes import MappingNode, ScalarNode
+from ruamel.yaml import YAML, events
 
 from hsdc_compiler.node import Node, Path, dotted, kind_of
 from hsdc_compiler.parse import parse
@@ -29,7 +28,6 @@ PROSE = ("title", "notes", "why")
 INDENT = 2
 _UNSEEN = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")  # signs that JSON writes as they are
 _BOM = "\ufeff"
-_TAG = "tag:yaml.org,2002:"
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -60,13 +58,14 @@ def value_of(path: Path, text: str) -> Written:
             "E006", Exit.SPEC, f"'{dotted(path)}' is given no value", None, "write null for null, '' for no text"
         )
     plain = parse(where, _encoded(where, text)).plain()
-    return _written(YAML(typ="safe", pure=True).compose(text), plain)
+    inner = list(yaml.parse(text.removeprefix(_BOM), Loader=LOADER))[2:-2]  # without stream and document
+    return _written(plain, [[_to_write(event) for event in inner]])
 
 
 def prose(path: Path, text: str) -> Written:
     """A text for people, whatever signs it holds."""
     _encoded(f"the value of {dotted(path)}", text)
-    return _written(ScalarNode(f"{_TAG}str", text), text)
+    return _written(text, [[_scalar(text)], [_scalar(text, "'")], [_scalar(text, '"')]])
 
 
 def place_in_spec(path: Path, *, derived: bool) -> Path:
@@ -127,35 +126,44 @@ def _with(plain: Any, path: Path, value: Any) -> Any:
     return {**inner, path[0]: _with(inner.get(path[0]), path[1:], value)}
 
 
-def _written(node: Any, plain: Any) -> Written:
-    _make_flow(node)
+def _written(plain: Any, candidates: list[list[Any]]) -> Written:
+    """The first of the candidates, as events, that reads back as the value; else JSON, which always does."""
     texts = []
     for flow in (False, True):
-        text = _emitted(node, flow=flow)
-        if not _means(text, plain, flow=flow):
+        shown = (_emitted(candidate, flow=flow) for candidate in candidates)
+        text = next((text for text in shown if _means(text, plain, flow=flow)), None)
+        if text is None:
             text = _UNSEEN.sub(lambda found: f"\\u{ord(found.group()):04x}", json.dumps(plain, ensure_ascii=False))
         texts.append(text)
     return Written(texts[0], texts[1], plain)
 
 
-def _make_flow(node: Any) -> None:
-    """Collections in flow style, texts of several lines in double quotes, so that all is one line."""
-    if isinstance(node.value, list):
-        node.flow_style = True
-        for item in node.value:
-            for part in item if isinstance(item, tuple) else (item,):
-                _make_flow(part)
-    elif "\n" in node.value or node.style in ("|", ">"):
-        node.style = '"'
+def _to_write(event: Any) -> Any:
+    """What was read, for the writer: on one line, plain values as they are spelt, tags left out."""
+    if isinstance(event, yaml.MappingStartEvent):
+        return events.MappingStartEvent(None, None, True, flow_style=True)
+    if isinstance(event, yaml.SequenceStartEvent):
+        return events.SequenceStartEvent(None, None, True, flow_style=True)
+    if isinstance(event, yaml.ScalarEvent):
+        return _scalar(event.value, event.style)
+    return events.MappingEndEvent() if isinstance(event, yaml.MappingEndEvent) else events.SequenceEndEvent()
 
 
-def _emitted(node: Any, *, flow: bool) -> str:
+def _scalar(text: str, style: str | None = None) -> Any:
+    if style in ("|", ">") or "\n" in text:
+        style = '"'
+    return events.ScalarEvent(None, None, (True, True, True), text, style=style)
+
+
+def _emitted(value: list[Any], *, flow: bool) -> str:
     writer = YAML(typ="safe", pure=True)
     writer.width = 1 << 30
     writer.allow_unicode = True
     stream = io.StringIO()
-    entry = (ScalarNode(f"{_TAG}str", "k"), node)
-    writer.serialize(MappingNode(f"{_TAG}map", [entry], flow_style=flow), stream)
+    start = [events.StreamStartEvent(), events.DocumentStartEvent(explicit=False)]
+    start.append(events.MappingStartEvent(None, None, True, flow_style=flow))
+    end = [events.MappingEndEvent(), events.DocumentEndEvent(explicit=False), events.StreamEndEvent()]
+    writer.emit([*start, _scalar("k"), *value, *end], stream)
     text = stream.getvalue().strip()
     return text[4:-1] if flow else text[3:]
 

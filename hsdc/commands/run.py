@@ -172,7 +172,14 @@ def _run(root: Path, manifest: Manifest, stop: Stop, options: argparse.Namespace
     )
     print(f"{manifest.run}  profile {manifest.profile} ({where})", file=sys.stderr)
     with ProgressView() as view:
-        return run(root, manifest, observe=view, stop=stop, allow_environment=options.allow_environment)
+        return run(
+            root,
+            manifest,
+            observe=view,
+            stop=stop,
+            allow_environment=options.allow_environment,
+            frozen=options.frozen,
+        )
 
 
 def _show(outcome: Outcome) -> None:

@@ -35,6 +35,7 @@ class Bench:
     inputs: Located
     observe: Observe
     stop: Callable[[], bool]
+    frozen: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,9 @@ def _reuse(bench: Bench, step: Step) -> Done | str:
             why = f"{name}: {damaged}"
             bench.observe(SetAside(bench.run, step.stage.name, name, str(damaged)))
             bench.ledger.append("set aside", stage=step.stage.name, key=step.key, output=name, reason=str(damaged))
+    if why and bench.frozen:
+        message = f"{step.stage.name} of '{bench.run}' is stored, but damaged: {why}"
+        raise fail("E436", Exit.ENVIRONMENT, message, None, "run without --frozen to make it anew")
     if why:
         return why
     record = _record(step, action, executed=False)

@@ -15,9 +15,10 @@ from hsdc_schemas.sources import locate_file, locate_model
 
 @dataclass(frozen=True)
 class Located:
-    """Where the inputs are on this machine: a file per split, and the model's folder."""
+    """Where the inputs are on this machine: a file per split with its digest, and the model's folder."""
 
     splits: dict[str, Path]
+    digests: dict[str, str]
     model: Path
 
 
@@ -40,7 +41,7 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
             faults += error.diagnostics
     if faults:
         raise HsdcError(faults)
-    return Located(splits, model)
+    return Located(splits, {split: manifest.input(f"dataset.{split}").digest for split in splits}, model)
 
 
 def _compare(item: Input, found: Iterable[tuple[str, Path]]) -> list[Diagnostic]:

@@ -61,10 +61,17 @@ def finished_record(root: Path, manifest: Manifest) -> Record | None:
 
 
 def run(
-    root: Path, manifest: Manifest, *, observe: Observe, stop: Callable[[], bool], allow_environment: bool = False
+    root: Path,
+    manifest: Manifest,
+    *,
+    observe: Observe,
+    stop: Callable[[], bool],
+    allow_environment: bool = False,
+    frozen: bool = False,
 ) -> Outcome:
     """Execute a manifest; a finished one is checked against the store, and made good where the store lost something.
 
+    With `frozen`, a damaged object of the store is an error instead.
     A run that says it reproduces another is executed from `train` on, whatever the store holds.
     Raises HsdcError, Interrupted or Busy: one process at a time, so that a record is written once.
     """
@@ -72,13 +79,18 @@ def run(
     locks.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(str(locks / f"run.{manifest.profile}.{manifest.run}.lock"), blocking=False):
-            return _run(root, manifest, observe, stop, allow_environment)
+            return _run(root, manifest, observe, stop, allow_environment, frozen)
     except Timeout:
         raise Busy(f"another process is working on {manifest.run}") from None
 
 
 def _run(
-    root: Path, manifest: Manifest, observe: Observe, stop: Callable[[], bool], allow_environment: bool
+    root: Path,
+    manifest: Manifest,
+    observe: Observe,
+    stop: Callable[[], bool],
+    allow_environment: bool,
+    frozen: bool,
 ) -> Outcome:
     steps = plan(manifest)
     before = finished_record(root, manifest)
@@ -86,7 +98,7 @@ def _run(
     inputs = verify_inputs(manifest, root)
     environment = observe_environment(manifest.packages, manifest.execution.device)
     require(environment, allowed=allow_environment)
-    bench = Bench(manifest.run, Store(root), Ledger(root), inputs, observe, stop)
+    bench = Bench(manifest.run, Store(root), Ledger(root), inputs, observe, stop, frozen)
     bench.ledger.append("run started", run=manifest.run, profile=manifest.profile, manifest=manifest.digest)
     started, clock = datetime.now(UTC), time.monotonic()
     done: dict[str, Done] = {}

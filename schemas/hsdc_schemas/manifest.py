@@ -124,13 +124,12 @@ def load_sealed(path: Path, shown: str, model: type[_M]) -> _M:
         intact = digest_json(body) == value.get("digest") and canonical(value) + b"\n" == data
         loaded = model.model_validate_json(data) if intact else None
     except (ValueError, AttributeError, ValidationError, RecursionError) as error:
-        raise _damaged(shown, str(error).splitlines()[0]) from None
+        raise _damaged(shown, str(error).splitlines()[0], model) from None
     if loaded is None:
-        raise _damaged(shown, "its bytes are not the ones that its digest names")
+        raise _damaged(shown, "its bytes are not the ones that its digest names", model)
     return loaded
 
 
-def _damaged(shown: str, reason: str) -> HsdcError:
-    return fail(
-        "E503", Exit.NO, f"{shown} is not intact: {reason}", None, "do not edit it; hsdc compile writes it anew"
-    )
+def _damaged(shown: str, reason: str, model: type[BaseModel]) -> HsdcError:
+    anew = "hsdc compile writes it anew" if model is Manifest else "take it back from git, or delete it and run again"
+    return fail("E503", Exit.NO, f"{shown} is not intact: {reason}", None, f"do not edit it; {anew}")

@@ -203,7 +203,7 @@ class Calibration(Model):
 
 
 class Thresholds(Model):
-    """A threshold per class, argmax of probability / threshold, fitted for macro-F1 by coordinate ascent on a grid."""
+    """A threshold per class, argmax of probability / threshold, fitted for macro-F1 on a grid, pair by pair."""
 
     kind: Literal["none", "grid"] = "none"
     low: Positive = 0.3

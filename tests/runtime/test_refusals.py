@@ -58,7 +58,7 @@ def test_rows_that_have_one_of_two_labels(fresh: Path, hsdc) -> None:
             empty = Confusion.from_json(slices[f"sentiment={label}"]["stance"])
             assert empty.total == 0
             assert empty.f1_macro().value is None
-    assert "undefined: stance.f1_macro within sentiment=negative: " in answer.out
+    assert "undefined: no labelled rows: stance within sentiment=negative" in answer.out
     assert "'objective' neither occurs nor is predicted" in answer.out
     calibrate = next(stage for stage in found["stages"] if stage["name"] == "calibrate")
     assert {head: facts["rows"] for head, facts in calibrate["facts"]["heads"].items()} == {

@@ -150,3 +150,22 @@ def test_what_is_damaged_twice_is_kept_twice(tmp_path: Path) -> None:
         with pytest.raises(Damaged, match="not in the store"):
             store.take(name)
     assert sorted(file.read_bytes() for file in store.quarantine.iterdir()) == [b"first damage", b"second damage"]
+
+
+def test_a_damaged_object_under_frozen_is_refused(project: Path, hsdc) -> None:
+    flip(stored(project, record(project, "base"), "train", "weights"))
+    answer = hsdc("run", "base", "--frozen")
+    assert answer.code == 4
+    assert "E436" in answer.err
+    assert "weights: its bytes have changed" in answer.err
+    assert hsdc("run", "base").code == 0
+
+
+def test_a_row_longer_than_the_model_has_positions(fresh: Path, hsdc) -> None:
+    config = fresh / "model/config.json"
+    values = json.loads(config.read_text())
+    config.write_text(json.dumps({**values, "max_position_embeddings": 4}))
+    assert hsdc("compile").code == 0
+    answer = hsdc("run", "base")
+    assert answer.code == 2
+    assert "set encoder.max_length to 4 at most" in answer.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations, product
 
 import numpy as np
 from scipy.optimize import minimize
@@ -85,16 +86,18 @@ def f1_macro(targets: np.ndarray, decided: np.ndarray, classes: int) -> float | 
 
 
 def fit_thresholds(chances: np.ndarray, targets: np.ndarray, grid: np.ndarray) -> tuple[float, ...]:
-    """One threshold per class from a grid, by coordinate ascent on macro-F1 from equal thresholds; ties stay put."""
+    """One threshold per class from a grid, for macro-F1: from equal thresholds, the best pair of values for each pair
+    of classes in turn, until nothing gets better; ties stay put. With two classes that is the best of the whole grid.
+    """
     classes = chances.shape[1]
-    middle = float(grid[len(grid) // 2])
-    best = [middle] * classes
+    best = [float(grid[len(grid) // 2])] * classes
     reached = f1_macro(targets, decide(chances, tuple(best)), classes)
     for _ in range(MAX_ROUNDS):
         before = tuple(best)
-        for index in range(classes):
-            for value in grid.tolist():
-                trial = [*best[:index], value, *best[index + 1 :]]
+        for one, other in combinations(range(classes), 2):
+            for first, second in product(grid.tolist(), repeat=2):
+                trial = list(best)
+                trial[one], trial[other] = first, second
                 score = f1_macro(targets, decide(chances, tuple(trial)), classes)
                 if score is not None and (reached is None or score > reached):
                     best, reached = trial, score

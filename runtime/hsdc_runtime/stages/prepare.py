@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,14 +33,26 @@ def prepare(work: Work) -> Made:
     for done, split in enumerate(dict.fromkeys(wanted)):
         work.progress(done, len(wanted), {"split": split})
         read = read_rows(work.inputs.splits[split], split, dataset, heads, work.execution["limits"]["rows"])
+        if read.digest != work.inputs.digests[split]:
+            message = f"the file of split '{split}' changed while it was being read"
+            raise fail("E415", Exit.ENVIRONMENT, message, None, "leave it alone and run again")
         if read.rejected:
             raise HsdcError(read.rejected)
         splits[split], cut = _tokenized(tokenizer, read.rows, heads, experiment["encoder"]["max_length"])
         facts[split] = _facts(read, splits[split], cut)
+    _require_positions(work.inputs.model, max(int(rows.lengths.max()) for rows in splits.values()))
     if tokenizer.pad_token_id is None:
         raise fail("E434", Exit.SPEC, "the model's tokenizer has no padding token", None, "bind another model")
     save_rows(work.folder / "rows.safetensors", splits, tokenizer.pad_token_id)
     return Made({"rows": work.folder / "rows.safetensors"}, {"splits": facts})
+
+
+def _require_positions(model: Path, longest: int) -> None:
+    """A row that is longer than the model's positions would fail in the middle of training."""
+    positions = json.loads((model / "config.json").read_bytes()).get("max_position_embeddings")
+    if isinstance(positions, int) and longest > positions:
+        message = f"a row has {longest} tokens, and the model has {positions} positions"
+        raise fail("E435", Exit.SPEC, message, None, f"set encoder.max_length to {positions} at most")
 
 
 def _tokenized(
