@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    import argparse
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is one of the documented table."""
-    from hsdc.cli import parse
-
+    given = sys.argv[1:] if arguments is None else arguments
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
-        code = _at_once(options)
-        return _dispatch(options) if code is None else code
+        code = _at_once(given)
+        if code is None:
+            from hsdc.cli import parse
+
+            code = _dispatch(parse(given))
+        return code
     except BrokenPipeError:
         sys.stdout = None  # type: ignore[assignment]  # the reader is gone; the interpreter must not flush to it
         return 0
@@ -26,18 +24,22 @@ def main(arguments: list[str] | None = None) -> int:
         return 75
 
 
-def _at_once(options: argparse.Namespace) -> int | None:
+def _at_once(given: list[str]) -> int | None:
     """The answer to a compilation of a tree that has not changed, before anything of weight is imported."""
-    if options.command != "compile" or options.runs or options.rehash or options.json or options.format != "text":
+    checks = ("--check", "--locked")
+    rest = [word for word in given[1:] if word not in checks]
+    if given[:1] != ["compile"] or not (rest == [] or (len(rest) == 2 and rest[0] == "--profile")):
+        return None
+    profile, root = (rest or ["--profile", "demo"])[1], os.getcwd()
+    if not profile.isidentifier() or not os.path.isdir(os.path.join(root, "specs")):
         return None
     from hsdc_compiler.stamp import unchanged
 
-    root = os.getcwd()
-    count = unchanged(root, options.profile) if os.path.isdir(os.path.join(root, "specs")) else None
+    count = unchanged(root, profile)
     if count is None:
         return None
-    what = "checked" if options.check else "compiled"
-    print(f"{count} run{'s' * (count != 1)} {what} for profile {options.profile}: nothing has changed")
+    what = "checked" if any(word in given for word in checks) else "compiled"
+    print(f"{count} run{'s' * (count != 1)} {what} for profile {profile}: nothing has changed")
     return 0
 
 

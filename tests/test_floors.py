@@ -36,18 +36,12 @@ NETWORK = {"huggingface_hub", "httpx", "httpx2", "urllib", "urllib3", "requests"
 NETWORK_ROOM = "compiler/hsdc_compiler/hub.py"
 UNSTEADY = {"time", "random", "datetime", "secrets", "uuid"}
 UNSTEADY_CALLS = {"os.urandom", "os.getrandom"}
-VALUES = {
-    "node",
-    "merge",
-    "cache",
-    "changes",
-    "committed",
-    "project",
-    "diagnostics",
-    "git",
-    "edit",
-}  # of the compiler, no passes: what passes share
-ORDER = {"__init__", "pipeline", "publish", "project", "sides", "comparison", "prose", "diff", "edit", "layout"}  # of the compiler, no passes: may call passes
+# of the compiler, no passes: what passes share
+VALUES = {"sections", "node", "merge", "cache", "changes"}
+VALUES |= {"committed", "project", "diagnostics", "git", "edit"}
+# of the compiler, no passes: may call passes
+ORDER = {"__init__", "pipeline", "publish", "project", "sides"}
+ORDER |= {"comparison", "prose", "diff", "edit", "layout"}
 FACE_IMPORTS = {"argparse", "getopt", "optparse"}
 FACE_NAMES = {"print", "input", "exit", "quit", "SystemExit"}
 FACE_NAMES |= {"sys.argv", "sys.exit", "sys.stdout", "sys.stderr", "os._exit"}

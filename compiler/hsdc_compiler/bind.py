@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 
 from hsdc_compiler.merge import Report, merge
 from hsdc_compiler.node import Node
@@ -47,17 +48,17 @@ def bind(tree: Node, profile: Profile, find: Find, report: Report) -> Bound:
             )
             overrides = {}
         try:
-            body = _body(find(slot, used, use.mark.place()), slot)
+            body = find(slot, used, use.mark.place()).body
         except HsdcError as error:
             for diagnostic in error.diagnostics:
                 report(diagnostic)
             continue
-        components[slot] = Component(named=use.value, used=used)
+        components[slot] = _component(use.value, used)
         entries[slot] = merge(body, node._replace(value=overrides), report, (slot,)) if overrides else body
         entries[slot] = entries[slot]._replace(key=node.key)
     return Bound(tree._replace(value=entries), components)
 
 
-def _body(component: Document, slot: str) -> Node:
-    entries = {key: item for key, item in component.node.value.items() if key not in ("hsdc", slot)}
-    return component.node._replace(value=entries, op="use")
+@cache
+def _component(named: str, used: str) -> Component:
+    return Component(named=named, used=used)

@@ -33,9 +33,9 @@ def with_committed(inputs: tuple[Input, ...], committed: Manifest) -> tuple[tupl
 
 def protected(root: Path, profile: str, name: str, changes: Iterable[Change]) -> list[Diagnostic]:
     """A finished record's experiment and inputs stay as they are, until the run gets a new name or is superseded."""
-    old = committed_manifest(root, profile, name)
     values = [change for change in changes if change.kind in KEPT]
-    if old is None or not values or _record_digest(root, profile, name, old) is None:
+    old = committed_manifest(root, profile, name) if values else None
+    if old is None or _record_digest(root, profile, name, old) is None:
         return []
     message = f"'{name}' has a finished record, and this would change what it stands on: {values[0].line()}"
     hint = "give the change a new name (extends: …), or say hsdc compile --supersede"

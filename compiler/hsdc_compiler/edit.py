@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 from ruamel.yaml import YAML, events
+from ruamel.yaml.tag import Tag
 
 from hsdc_compiler.node import Node, Path, dotted, kind_of
 from hsdc_compiler.parse import parse
@@ -28,6 +29,7 @@ PROSE = ("title", "notes", "why")
 INDENT = 2
 _UNSEEN = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")  # signs that JSON writes as they are
 _BOM = "\ufeff"
+_STR = Tag(suffix="tag:yaml.org,2002:str")  # never written: every value is plain or quoted
 LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -145,14 +147,15 @@ def _to_write(event: Any) -> Any:
     if isinstance(event, yaml.SequenceStartEvent):
         return events.SequenceStartEvent(None, None, True, flow_style=True)
     if isinstance(event, yaml.ScalarEvent):
-        return _scalar(event.value, event.style)
+        empty = not event.value and not event.style
+        return _scalar("null" if empty else event.value, event.style)
     return events.MappingEndEvent() if isinstance(event, yaml.MappingEndEvent) else events.SequenceEndEvent()
 
 
 def _scalar(text: str, style: str | None = None) -> Any:
     if style in ("|", ">") or "\n" in text:
         style = '"'
-    return events.ScalarEvent(None, None, (True, True, True), text, style=style)
+    return events.ScalarEvent(None, _STR, (True, True, True), text, style=style)
 
 
 def _emitted(value: list[Any], *, flow: bool) -> str:

@@ -46,12 +46,12 @@ class Layered:
         return self.document.name
 
 
-def inherit(documents: Mapping[str, Document], known: Container[str]) -> tuple[dict[str, Layered], list[Diagnostic]]:
+def inherit(documents: Mapping[str, Document], unread: Container[str]) -> tuple[dict[str, Layered], list[Diagnostic]]:
     """All runs whose lineage holds, parents first, with the faults of the others.
 
-    `known` are the runs that have a file; one that could not be read has had its own fault reported.
+    `unread` are runs whose spec could not be read, which is a fault that has been reported.
     """
-    lineage = _Lineage(documents, known)
+    lineage = _Lineage(documents, unread)
     for name in documents:
         lineage.visit(name, ())
     return lineage.done, lineage.faults
@@ -60,8 +60,8 @@ def inherit(documents: Mapping[str, Document], known: Container[str]) -> tuple[d
 class _Lineage:
     """Layers runs, each after its ancestors and after the run that it restores values from."""
 
-    def __init__(self, documents: Mapping[str, Document], known: Container[str]) -> None:
-        self.documents, self.known = documents, known
+    def __init__(self, documents: Mapping[str, Document], unread: Container[str]) -> None:
+        self.documents, self.unread = documents, unread
         self.faults: list[Diagnostic] = []
         self.done: dict[str, Layered] = {}
         self.circular: set[str] = set()
@@ -70,7 +70,7 @@ class _Lineage:
         """Layer a run and all that it stands on; `trail` are the runs that wait for it."""
         if name in self.done or name in self.circular:
             return
-        for ancestor in reversed(_chain(name, self.documents, self.known, self.faults)):
+        for ancestor in reversed(_chain(name, self.documents, self.unread, self.faults)):
             if ancestor not in self.done and self._sources(ancestor, trail):
                 self._layer(ancestor)
 
@@ -120,15 +120,16 @@ def _has_lineage(document: Document, faults: list[Diagnostic]) -> bool:
     return True
 
 
-def _chain(name: str, documents: Mapping[str, Document], known: Container[str], faults: list[Diagnostic]) -> list[str]:
+def _chain(name: str, documents: Mapping[str, Document], unread: Container[str], faults: list[Diagnostic]) -> list[str]:
     """The run and its ancestors; empty when the lineage is broken."""
     chain = [name]
     while (parent := _parent(documents[chain[-1]])) is not None:
         node = documents[chain[-1]].node.value["extends"]
         if parent not in documents:
-            if parent in known:
+            if parent in unread:
                 return []
-            hint = did_you_mean(parent, documents)
+            runs = [run.name for run in documents.values() if run.matrix is not None and run.matrix.run == parent]
+            hint = f"it is a matrix; name one of its runs, as in {runs[0]}" if runs else did_you_mean(parent, documents)
             faults.append(
                 Diagnostic("E304", Exit.SPEC, f"there is no run '{parent}' to extend", node.mark.place(), hint)
             )

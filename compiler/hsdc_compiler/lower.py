@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any
+
+import msgspec
 
 from hsdc_schemas.digests import canonical_ready, digest_bytes, ready
 from hsdc_schemas.factors import essence
@@ -19,24 +21,20 @@ from hsdc_schemas.manifest import (
     input_digests,
 )
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
-from hsdc_schemas.stages import KINDS, stage_key
+from hsdc_schemas.stages import KINDS, Stage, section, stage_key
 
 
 @dataclass(frozen=True)
 class Resolved:
-    """A checked run in one profile, ready to lower."""
+    """A checked run in one profile; `essence` is its experiment without prose, ready for canonical JSON."""
 
     name: str
     parent: str | None
     experiment: Experiment
+    essence: dict[str, Any]
     components: Mapping[str, Component]
     reproduces: Reproduces | None
     matrix: Matrix | None
-
-    @cached_property
-    def essence(self) -> Any:
-        """The experiment without prose, ready for canonical JSON."""
-        return ready(essence(self.experiment))
 
 
 class Lowering:
@@ -46,6 +44,7 @@ class Lowering:
         self.profile, self.execution = profile, execution
         self.settings = ready(essence(execution))
         self.packages = packages
+        self._parts: dict[tuple[str, tuple[int, ...]], msgspec.Raw] = {}
         self._inputs: dict[tuple[int, ...], tuple[tuple[Input, ...], dict[str, str], Any]] = {}
 
     def lower(self, run: Resolved, inputs: tuple[Input, ...]) -> tuple[Manifest, bytes]:
@@ -56,7 +55,7 @@ class Lowering:
         values = {"experiment": run.essence, "execution": self.settings}
         keys: dict[str, str] = {}
         for stage in stages:
-            keys[stage.name] = stage_key(stage, values, digests, keys, used)
+            keys[stage.name] = self._key(stage, values, digests, keys, used)
         typed: dict[str, Any] = {
             "hsdc": 1,
             "schema_version": SCHEMA_VERSION,
@@ -71,12 +70,12 @@ class Lowering:
             "matrix": run.matrix,
             "inputs": inputs,
             "packages": used,
-            "stages": tuple(StagePlan(name=s.name, key=keys[s.name], needs=s.needs, outputs=s.outputs) for s in stages),
+            "stages": tuple(map(_plan, stages, keys.values())),
         }
         plain: dict[str, Any] = {
             **typed,
             **values,
-            "components": essence(run.components),
+            "components": {slot: {"named": c.named, "used": c.used} for slot, c in run.components.items()},
             "reproduces": ready(essence(run.reproduces)),
             "matrix": ready(essence(run.matrix)),
             "inputs": locked,
@@ -86,8 +85,33 @@ class Lowering:
         # Every part is typed already; validating them again would be most of the work.
         return Manifest.model_construct(**typed, digest=digest), canonical_ready({**plain, "digest": digest})
 
+    def _key(
+        self,
+        stage: Stage,
+        values: Mapping[str, Any],
+        digests: Mapping[str, str],
+        keys: Mapping[str, str],
+        used: Mapping[str, str],
+    ) -> str:
+        """The key of a stage; what it reads of the experiment is written once for all runs that share it."""
+        read = tuple(id(values["experiment"].get(name)) for name in _sections_read(stage))
+        part = self._parts.get((stage.name, read))
+        if part is None:
+            part = self._parts[stage.name, read] = msgspec.Raw(canonical_ready(section(values, stage.sections)))
+        return stage_key(stage, part, digests, keys, used)
+
     def _shared(self, inputs: tuple[Input, ...]) -> tuple[dict[str, str], Any]:
         key = tuple(map(id, inputs))
         if key not in self._inputs:
             self._inputs[key] = (inputs, input_digests(inputs), ready(essence(inputs)))
         return self._inputs[key][1:]
+
+
+@cache
+def _sections_read(stage: Stage) -> tuple[str, ...]:
+    parts = (path.split(".") for path in stage.sections)
+    return tuple(dict.fromkeys(part[1] for part in parts if part[0] == "experiment"))
+
+
+def _plan(stage: Stage, key: str) -> StagePlan:
+    return StagePlan.model_construct(name=stage.name, key=key, needs=stage.needs, outputs=stage.outputs)

@@ -123,7 +123,7 @@ def _removed(items: list[Node], operand: Node, report: Report, path: Path) -> li
 
 def _replace(base: Node, change: Node, report: Report, path: Path) -> Node:
     new = fresh(change, report, path)
-    if not _same(base.plain(), new.plain()):
+    if change.op == "matrix" or not _same(base.plain(), new.plain()):  # the other values of an axis do change it
         return new._replace(under=base)
     message = f"'{dotted(path)}' is already {_shown(base)}: this changes nothing"
     report(_fault("W315", message, change, "delete it", (("inherited from here", base),)))

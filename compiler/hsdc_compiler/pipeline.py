@@ -12,7 +12,7 @@ from hsdc_compiler.cache import InputCache
 from hsdc_compiler.changes import Change, changes
 from hsdc_compiler.check import check
 from hsdc_compiler.committed import committed_manifest, orphans, with_committed
-from hsdc_compiler.emit import Emitter, stale_files
+from hsdc_compiler.emit import Emitter
 from hsdc_compiler.expand import expand
 from hsdc_compiler.hub import fetch
 from hsdc_compiler.inherit import Header, Layered, inherit
@@ -23,6 +23,7 @@ from hsdc_compiler.node import Path as KeyPath
 from hsdc_compiler.project import HEADERS, Document, Project, locked_packages
 from hsdc_compiler.refs import refs
 from hsdc_compiler.rules import claim, rules
+from hsdc_compiler.sections import Sections
 from hsdc_compiler.stamp import sources_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
 from hsdc_schemas.manifest import Manifest
@@ -87,6 +88,7 @@ class _Session:
     packages: dict[str, str]
     faults: list[Diagnostic] = field(default_factory=list)
     names: tuple[str, ...] = ()
+    sections: Sections = field(default_factory=Sections)
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,11 @@ def compile_project(
     cache = locker.cache if locker else InputCache(root, rehash=rehash)
     locker = locker or Locker(root, cache, None if check_only else fetch)
     session = _Session(project, profile, Profile(), locker, locked_packages(project))
-    documents = _documents(session)
+    documents, unread = _documents(session)
     session.names = tuple(documents)
     wanted = _wanted(project, documents, names)
     session.profile = _profile(session)
-    layered, faults = inherit(documents, project.runs)
+    layered, faults = inherit(documents, unread)
     session.faults += faults
     keep = _with_ancestors(wanted or tuple(documents), layered)
     resolved: dict[str, _Run] = {}
@@ -138,7 +140,7 @@ def compile_project(
     compiled = []
     if lock and (partial or not _broken(session)):
         lowering = Lowering(profile, session.profile.execution, session.packages)
-        tools = lowering, Emitter()
+        tools = lowering, Emitter(root, profile)
         for name in sorted(set(wanted or layered) & set(resolved)):
             run = _lock_and_lower(session, layered[name], resolved, tools, check_only=check_only)
             if run is not None:
@@ -173,18 +175,20 @@ def _wanted(project: Project, documents: Mapping[str, Document], names: Iterable
     return tuple(wanted)
 
 
-def _documents(session: _Session) -> dict[str, Document]:
-    """Every run's document; a matrix gives one for each of its runs."""
-    documents = {}
+def _documents(session: _Session) -> tuple[dict[str, Document], set[str]]:
+    """Every run's document, a matrix giving one for each of its runs; and the specs that could not be read."""
+    documents: dict[str, Document] = {}
+    unread: set[str] = set()
     for name in session.project.runs:
         try:
-            document = session.project.run(name)
+            made = expand(session.project.run(name), session.faults.append)
         except HsdcError as error:
             session.faults += error.diagnostics
-            continue
-        for run in expand(document, session.faults.append):
-            documents[run.name] = run
-    return documents
+            made = []
+        documents.update((run.name, run) for run in made)
+        if not made:
+            unread.add(name)
+    return documents, unread
 
 
 def _profile(session: _Session) -> Profile:
@@ -226,16 +230,19 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
     tree = refs(bound.tree, session.faults.append)
     if any(fault.severity == "error" for fault in session.faults[before:]):
         return
-    experiment, faults = check(tree, Experiment, HEADERS)
-    session.faults += faults
-    if experiment is None or header is None:
+    assembled = session.sections.assemble(tree)
+    if assembled is None:
+        session.faults += check(tree, Experiment, HEADERS)[1]
+    if assembled is None or header is None:
         return
+    experiment, essence = assembled
     broken = rules(experiment, tree)
     if header.reproduces is not None and not broken:
         broken += claim(experiment, header.reproduces, run.header, session.names)
     session.faults += broken
     side = Side(run.name, experiment, tree, run.document.free)
-    ready = Resolved(run.name, run.parent, experiment, bound.components, header.reproduces, run.document.matrix)
+    matrix = run.document.matrix
+    ready = Resolved(run.name, run.parent, experiment, essence, bound.components, header.reproduces, matrix)
     factors: tuple[KeyPath, ...] = ()
     if run.parent is not None and run.parent in resolved:
         factors, faults = budget(side, resolved[run.parent].side, run.header)
@@ -263,7 +270,7 @@ def _lock_and_lower(
     entries = run.document.node.value
     prose = {key: str(entries[key].value) for key in ("title", "why", "notes") if key in entries}
     files = emitter.emit(manifest, data, side.tree, {**prose, "run": run.name, "manifest": manifest.digest})
-    stale = tuple(stale_files(root, files))
+    stale = tuple(emitter.stale(files))
     old = committed_manifest(root, session.profile_name, run.name) if stale else None
     parent = resolved.get(run.parent or "")
     declared = run.header.at(("budget",))

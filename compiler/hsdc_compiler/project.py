@@ -43,6 +43,12 @@ class Document:
     matrix: Matrix | None = None
     free: tuple[Path_, ...] = ()
 
+    @cached_property
+    def body(self) -> Node:
+        """A component's values: all but its header."""
+        entries = {key: item for key, item in self.node.value.items() if key != "hsdc" and key not in SLOTS}
+        return self.node._replace(value=entries, op="use")
+
 
 class Project:
     """Reads files once, lazily; a path that leads out of the root through a link is refused.

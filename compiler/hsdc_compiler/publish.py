@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hsdc_compiler.committed import protected, set_record_aside
 from hsdc_compiler.pipeline import Compilation
-from hsdc_compiler.stamp import STAMPS, stamp_bytes
+from hsdc_compiler.stamp import STAMPS, outlive, stamp_bytes
 from hsdc_schemas.digests import write_atomically
 from hsdc_schemas.errors import Exit, gravest, sorted_diagnostics
 
@@ -38,8 +38,9 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
 def _stamp(root: Path, compilation: Compilation) -> None:
     """Remember that all is compiled, so that the next time can say so at once; warnings are worth saying again."""
     if compilation.sources and not compilation.diagnostics and gravest(compilation.diagnostics) is Exit.DONE:
-        outputs = [path for run in compilation.runs for path in run.files]
         count = len(compilation.runs)
-        data = stamp_bytes(str(root), compilation.profile, compilation.sources, count, compilation.inputs, outputs)
         with suppress(OSError):
-            write_atomically(root / STAMPS.format(compilation.profile), data, durable=False)
+            data = stamp_bytes(str(root), compilation.profile, compilation.sources, count, compilation.inputs)
+            path = root / STAMPS.format(compilation.profile)
+            write_atomically(path, data, durable=False)
+            outlive(str(root), compilation.profile, str(path))

@@ -9,42 +9,58 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
 STAMPS = ".hsdc/cache/compiled-{}.json"
 LOCAL = ("locks/runtime.txt", ".hsdc/sources.toml")
+CHUNK = 1 << 16
+TICK = 20_000  # more calls than fit into one tick
 MOST = 1 << 24  # bytes of one file; what is longer is no spec, and no lock
 PLACES = ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
 
 
 def unchanged(root: str, profile: str) -> int | None:
     """The number of runs, if a compilation of all of them would write nothing; None where that is not known."""
-    path = os.path.join(root, STAMPS.format(profile))
     try:
-        with open(path, "rb") as file:
+        with open(os.path.join(root, STAMPS.format(profile)), "rb") as file:
             stamp = json.loads(file.read())
             young = os.fstat(file.fileno()).st_mtime_ns
-        if stamp["sources"] != sources_digest(root) or stamp["manifests"] != _manifests(root, profile):
-            return None
-        for name, expected in stamp["files"].items():
+        for name, expected in stamp["inputs"].items():
             stat = os.stat(os.path.join(root, name))
             if [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] != expected or stat.st_ctime_ns >= young:
                 return None
-        return int(stamp["runs"])
+        outputs, newest = _outputs(root, profile)
+        same = outputs == stamp["outputs"] and newest < young and stamp["sources"] == sources_digest(root)
+        return int(stamp["runs"]) if same else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def stamp_bytes(
-    root: str, profile: str, sources: str, runs: int, inputs: Mapping[str, list[int]], outputs: Iterable[str]
-) -> bytes:
+def stamp_bytes(root: str, profile: str, sources: str, runs: int, inputs: Mapping[str, list[int]]) -> bytes:
     """The stamp of a finished compilation; `sources` was taken before it began, `inputs` are stats before reading."""
-    files = dict(inputs)
-    for name in outputs:
-        stat = os.stat(os.path.join(root, name))
-        files[name] = [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]
-    stamp = {"sources": sources, "manifests": _manifests(root, profile), "files": files, "runs": runs}
+    stamp = {"sources": sources, "outputs": _outputs(root, profile)[0], "inputs": inputs, "runs": runs}
     return json.dumps(stamp).encode()
+
+
+def outlive(root: str, profile: str, stamp: str) -> None:
+    """Make a stamp younger than every manifest, which takes it a tick of the file system's clock at the most."""
+    newest = _outputs(root, profile)[1]
+    for _ in range(TICK):
+        if os.stat(stamp).st_mtime_ns > newest:
+            return
+        os.utime(stamp)
+
+
+def _outputs(root: str, profile: str) -> tuple[str, int]:
+    """One digest over names and stats of all manifests with their provenance, and when the youngest was changed."""
+    lines, newest = [], 0
+    with os.scandir(os.path.join(root, "generated", profile)) as entries:
+        for entry in entries:
+            if entry.name.endswith((".lock.json", ".provenance.json")):
+                stat = entry.stat()
+                lines.append(f"{entry.name} {stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}")
+                newest = max(newest, stat.st_ctime_ns)
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest(), newest
 
 
 def sources_digest(root: str) -> str:
@@ -55,19 +71,31 @@ def sources_digest(root: str) -> str:
     for line in _own_code():
         found.update(line.encode())
     for path in (*sorted(_specs(os.path.join(root, "specs"))), *(os.path.join(root, name) for name in LOCAL)):
-        try:
-            with open(path, "rb", buffering=0, opener=_at_once) as file:
-                data = file.read(MOST) or b""
-        except OSError:
-            data = b"\0absent"
+        data = _content(path)
         found.update(f"{path[len(root) :]}\0{len(data)}\0".encode())
         found.update(data)
     return found.hexdigest()
 
 
-def _at_once(path: str, flags: int) -> int:
-    """Opens without waiting: a pipe in place of a file has nothing to say."""
-    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+def _content(path: str) -> bytes:
+    """The bytes of a file, opened without waiting: a pipe in place of a file has nothing to say."""
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError:
+        return b"\0absent"
+    try:
+        data = os.read(handle, CHUNK)
+        if len(data) < CHUNK:
+            return data
+        parts, size = [data], len(data)
+        while size < MOST and (data := os.read(handle, CHUNK)):
+            parts.append(data)
+            size += len(data)
+        return b"".join(parts)
+    except OSError:
+        return b"\0absent"
+    finally:
+        os.close(handle)
 
 
 def _specs(folder: str) -> Iterator[str]:
@@ -88,12 +116,3 @@ def _own_code() -> Iterator[str]:
             for entry in sorted((e for e in entries if e.name.endswith(".py")), key=lambda e: e.name):
                 stat = entry.stat()
                 yield f"{entry.name} {stat.st_size} {stat.st_mtime_ns}\n"
-
-
-def _manifests(root: str, profile: str) -> int:
-    """How many manifests are there: one whose run is gone has to be removed."""
-    try:
-        with os.scandir(os.path.join(root, "generated", profile)) as entries:
-            return sum(entry.name.endswith(".lock.json") for entry in entries)
-    except FileNotFoundError:
-        return 0

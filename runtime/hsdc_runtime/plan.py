@@ -29,7 +29,7 @@ def plan(manifest: Manifest) -> tuple[Step, ...]:
     keys: dict[str, str] = {}
     steps = []
     for stage in KINDS[manifest.experiment.kind]:
-        keys[stage.name] = stage_key(stage, prepared, inputs, keys, manifest.packages)
+        keys[stage.name] = stage_key(stage, section(prepared, stage.sections), inputs, keys, manifest.packages)
         steps.append(Step(stage, keys[stage.name], section(values, stage.sections)))
     if keys != {planned.name: planned.key for planned in manifest.stages}:
         raise fail("E504", Exit.NO, f"'{manifest.run}' was compiled by another version of hsdc", None, "hsdc compile")

@@ -137,22 +137,18 @@ def typed(model: type[_M], value: Any) -> _M:
 
 
 def stage_key(
-    stage: Stage,
-    values: Mapping[str, Any],
-    inputs: Mapping[str, str],
-    keys: Mapping[str, str],
-    packages: Mapping[str, str],
+    stage: Stage, part: Any, inputs: Mapping[str, str], keys: Mapping[str, str], packages: Mapping[str, str]
 ) -> str:
     """The key of a stage: its name and revision, what it reads, the keys of the stages it needs, its environment.
 
-    `values` hold experiment and execution as `digests.ready` returns them.
+    `part` is its section of experiment and execution, as `digests.ready` returns it.
     """
     return digest_bytes(
         canonical_ready(
             {
                 "stage": stage.name,
                 "revision": stage.revision,
-                "section": section(values, stage.sections),
+                "section": part,
                 "inputs": {name: inputs[name] for name in stage.inputs},
                 "needs": {name: keys[name] for name in stage.needs},
                 "packages": {name: packages.get(name, "") for name in stage.packages},

@@ -150,6 +150,15 @@ def test_values_that_are_none_are_refused(value: str) -> None:
         value_of(("a",), value)
 
 
+SPELT = ["2e-5", "3.0E-4", "0.10", "0x1F", "1.", "+1", "True", "~", "no", "1_000", "[2e-5, 0.10]", "{$append: ['x']}"]
+
+
+@pytest.mark.parametrize("text", SPELT)
+def test_values_keep_the_spelling_of_their_author(text: str) -> None:
+    assert value_of(("a",), text).block == text
+    assert value_of(("a",), f"{text}\t# so").flow == text  # a tab, where one of the two libraries would stop
+
+
 def test_where_a_path_is_written() -> None:
     assert place_in_spec(("training", "epochs"), derived=True) == ("change", "training", "epochs")
     assert place_in_spec(("training", "epochs"), derived=False) == ("training", "epochs")

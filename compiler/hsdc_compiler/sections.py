@@ -1,0 +1,66 @@
+"""Typed sections of experiments, each made once: runs share what they inherit, and so the work of checking it."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, Any, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+
+from hsdc_compiler.node import Node
+from hsdc_schemas.digests import ready
+from hsdc_schemas.factors import essence
+from hsdc_schemas.spec import Experiment
+
+
+class Section(NamedTuple):
+    """A section as it was written (kept, so that its identity stays its own), typed, and ready for canonical JSON."""
+
+    node: Node | None
+    typed: Any
+    ready: Any
+
+
+class Sections:
+    """The sections of one compilation, by name and identity of what was written."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, int], Section] = {}
+
+    def assemble(self, tree: Node) -> tuple[Experiment, dict[str, Any]] | None:
+        """The experiment of a tree and its essence; None where anything is wrong, which a whole check then explains."""
+        typed, made = {}, {}
+        for name, adapter in _adapters().items():
+            node = tree.value.get(name)
+            section = self._section(name, adapter, node)
+            if section is None:
+                return None
+            typed[name], made[name] = section.typed, section.ready
+        if not tree.value.keys() <= typed.keys():
+            return None
+        return Experiment.model_construct(**typed), made
+
+    def _section(self, name: str, adapter: TypeAdapter[Any], node: Node | None) -> Section | None:
+        key = (name, id(node.value) if node is not None else 0)
+        found = self._known.get(key)
+        if found is None:
+            field = Experiment.model_fields[name]
+            if node is None and field.is_required():
+                return None
+            try:
+                typed = field.get_default() if node is None else adapter.validate_python(node.plain())
+            except ValidationError:
+                return None
+            found = self._known[key] = Section(node, typed, ready(essence(typed)))
+        return found
+
+
+@cache
+def _adapters() -> dict[str, TypeAdapter[Any]]:
+    found: dict[str, TypeAdapter[Any]] = {}
+    for name, field in Experiment.model_fields.items():
+        model = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        config = None if model else ConfigDict(strict=True)
+        annotation: Any = Annotated[field.annotation, field]
+        found[name] = TypeAdapter(annotation, config=config)
+    return found
