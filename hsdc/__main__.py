@@ -9,6 +9,7 @@ import sys
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; the exit code is one of the documented table."""
     given = sys.argv[1:] if arguments is None else arguments
+    _with_streams()
     try:
         code = _at_once(given)
         if code is None:
@@ -19,9 +20,18 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stdout = None  # type: ignore[assignment]  # the reader is gone; the interpreter must not flush to it
         return 0
+    except OSError as error:  # the current folder is gone, or the disk that stdout goes to is full
+        return _fault(error)
     except KeyboardInterrupt:
         print("interrupted; run again to continue", file=sys.stderr)
         return 75
+
+
+def _with_streams() -> None:
+    """A stream that the caller closed goes nowhere, instead of being None."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 - for the whole process
 
 
 def _at_once(given: list[str]) -> int | None:
@@ -35,7 +45,10 @@ def _at_once(given: list[str]) -> int | None:
         return None
     from hsdc_compiler.stamp import unchanged
 
-    count = unchanged(root, profile)
+    try:
+        count = unchanged(root, profile)
+    except Exception:  # a short cut: whatever is wrong, the whole way says it
+        return None
     if count is None:
         return None
     what = "checked" if any(word in given for word in checks) else "compiled"
@@ -68,20 +81,27 @@ def _fault(error: Exception) -> int:
     import errno
     import tempfile
     import traceback
+    from contextlib import suppress
 
-    if isinstance(error, OSError) and error.errno in (
-        errno.ENOSPC,
-        errno.EROFS,
-        errno.EACCES,
-        errno.EDQUOT,
-        errno.EPERM,
-    ):
-        print(f"error[E433] {error.strerror}: {error.filename or 'the disk'}", file=sys.stderr)
+    ways_out = {
+        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room and run again"),
+        **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable for this user and run again"),
+        **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EEXIST), "move away what is there and run again"),
+    }
+    if isinstance(error, OSError) and error.errno in ways_out:
+        where = error.filename or "the disk"
+        print(f"error[E433] {error.strerror}: {where}; {ways_out[error.errno]}", file=sys.stderr)
         return 4
-    with tempfile.NamedTemporaryFile("w", prefix="hsdc-fault-", suffix=".txt", delete=False) as file:
-        file.write("".join(traceback.format_exception(error)))
+    if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd
+        print("error[E001] the current folder is gone; change to a project and run again", file=sys.stderr)
+        return 2
+    report = "please report it"
+    with suppress(OSError):  # no room for the traceback either
+        with tempfile.NamedTemporaryFile("w", prefix="hsdc-fault-", suffix=".txt", delete=False) as file:
+            file.write("".join(traceback.format_exception(error)))
+        report = f"please report {file.name}"
     first = (str(error).splitlines() or [""])[0][:200]
-    print(f"error[E900] a fault of hsdc: {type(error).__name__}: {first}; please report {file.name}", file=sys.stderr)
+    print(f"error[E900] a fault of hsdc: {type(error).__name__}: {first}; {report}", file=sys.stderr)
     return 70
 
 

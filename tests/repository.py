@@ -85,7 +85,7 @@ class Campaign:
             self.write(name, text)
         for name in ("corpus", "other"):
             for split in ("train", "validation", "test"):
-                self.write(f"data/{name}/{split}.csv", ROWS)
+                self.write(f"data/{name}/{split}.csv", ROWS.replace("\na", f"\n{split[:2]}"))
         self.git("init", "-q", "-b", "main")
         self.commit()
 

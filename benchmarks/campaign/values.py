@@ -112,20 +112,20 @@ class Spec:
     resolved: Values
 
 
-def campaign(count: int, depth: int, seed: int = 20_26) -> list[Spec]:
+def campaign(count: int, depth: int, seed: int = 20_26) -> Iterator[Spec]:
     """`count` specs in chains of `depth`, a parent before its children; the last chain may be shorter."""
     random = Random(seed)
-    specs: list[Spec] = []
+    last: Spec | None = None
     for index in range(count):
         chain, place = divmod(index, depth)
         name = f"chain{chain:05}_step{place:02}"
-        if place:
-            specs.append(_child(name, specs[-1], random))
+        if place and last is not None:
+            last = _child(name, last, random)
         else:
             values = deepcopy(ROOT)
             values["training"]["seed"] = chain
-            specs.append(Spec(name, None, values, values))
-    return specs
+            last = Spec(name, None, values, values)
+        yield last
 
 
 def _child(name: str, parent: Spec, random: Random) -> Spec:

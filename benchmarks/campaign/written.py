@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import yaml
@@ -22,7 +22,7 @@ def as_yaml(values: Values) -> str:
     return str(yaml.dump(values, Dumper=DUMPER, sort_keys=False))
 
 
-def write_hsdc(folder: Path, specs: Sequence[Spec]) -> None:
+def write_hsdc(folder: Path, specs: Iterable[Spec]) -> None:
     """A project of hsdc: the specs, this project's data sets, rows and lock, and a model of a few bytes."""
     for part in ("specs/datasets", "locks", "data/sample_adjudications"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
@@ -95,32 +95,35 @@ def write_pkl(folder: Path, specs: Sequence[Spec]) -> None:
     """Modules; a child amends its parent."""
     for spec in specs:
         head = [] if spec.parent is None else [f'amends "{spec.parent}.pkl"', ""]
-        body = _pkl(spec.said, "", new=spec.parent is None)
+        body = _pkl(spec.said, "")
         (folder / f"{spec.name}.pkl").write_text("\n".join([*head, *body, ""]))
 
 
-def _pkl(values: Values, indent: str, *, new: bool) -> list[str]:
+def _pkl(values: Values, indent: str) -> list[str]:
     lines = []
     for key, value in values.items():
         if isinstance(value, dict):
-            lines += [f"{indent}{key} {{", *_pkl(value, indent + "  ", new=new), f"{indent}}}"]
+            lines += [f"{indent}`{key}` {{", *_pkl(value, indent + "  "), f"{indent}}}"]
         elif isinstance(value, list):
-            lines.append(f"{indent}{key} = List({', '.join(json.dumps(item) for item in value)})")
+            lines.append(f"{indent}`{key}` = List({', '.join(json.dumps(item) for item in value)})")
         else:
-            lines.append(f"{indent}{key} = {json.dumps(value)}")
+            lines.append(f"{indent}`{key}` = {json.dumps(value)}")
     return lines
 
 
 def write_dvc(folder: Path, specs: Sequence[Spec]) -> None:
-    """A pipeline of one stage a spec, which depends on its own parameters and on its parent's output."""
-    (folder / "params.yaml").write_text(as_yaml({spec.name: spec.resolved for spec in specs}))
+    """A pipeline of one stage a spec: it depends on a file of its own parameters and on its parent's output."""
     (folder / "rows.csv").write_text("id,text\n1,a\n")
+    (folder / "params").mkdir()
     (folder / "out").mkdir()
+    for spec in specs:
+        (folder / "params" / f"{spec.name}.yaml").write_text(as_yaml(spec.resolved))
+        (folder / "out" / spec.name).write_text(f"{spec.name}\n")
     stages = {
         spec.name: {
             "cmd": f"echo {spec.name} > out/{spec.name}",
             "deps": ["rows.csv" if spec.parent is None else f"out/{spec.parent}"],
-            "params": [spec.name],
+            "params": [{f"params/{spec.name}.yaml": None}],
             "outs": [{f"out/{spec.name}": {"cache": False}}],
         }
         for spec in specs

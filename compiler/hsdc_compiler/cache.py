@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hsdc_schemas.digests import digest_file, write_atomically
 
 FILE = ".hsdc/cache/inputs.json"
+LARGE = 32 << 20  # bytes from which on a thread is worth its start
 
 
 class InputCache:
@@ -29,8 +31,8 @@ class InputCache:
         try:
             self.saved_at = self.path.stat().st_mtime_ns
             stored = json.loads(self.path.read_bytes())
-            self.files, self.facts = stored["files"], stored["facts"]
-        except (OSError, ValueError, KeyError, TypeError):
+            self.files, self.facts = dict(stored["files"]), dict(stored["facts"])
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             self.files, self.facts = {}, {}
 
     def known(self, path: Path) -> tuple[str, int] | None:
@@ -55,6 +57,20 @@ class InputCache:
             found = digest_file(path)
             self.remember(path, *found, before)
         return found
+
+    def digests(self, paths: Sequence[Path]) -> list[tuple[str, int]]:
+        """Digests and sizes of several files; large ones are read on threads, small ones would only wait for them."""
+        large = [path for path in paths if path.stat().st_size >= LARGE and self.known(path) is None]
+        read: dict[Path, tuple[str, int]] = {}
+        if len(large) > 1:
+            from concurrent.futures import ThreadPoolExecutor
+
+            stats = [path.stat() for path in large]
+            with ThreadPoolExecutor() as pool:
+                for path, stat, (digest, size) in zip(large, stats, pool.map(digest_file, large), strict=True):
+                    self.remember(path, digest, size, stat)
+                    read[path] = digest, size
+        return [read.get(path) or self.digest(path) for path in paths]
 
     def remember(self, path: Path, digest: str, size: int, stat: os.stat_result) -> None:
         """Note a digest with the stat that was taken before the file was read."""

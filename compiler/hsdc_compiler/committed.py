@@ -31,13 +31,19 @@ def with_committed(inputs: tuple[Input, ...], committed: Manifest) -> tuple[tupl
     return tuple(read.get(item.name, item) for item in committed.inputs), tuple(item.name for item in missing)
 
 
-def protected(root: Path, profile: str, name: str, changes: Iterable[Change]) -> list[Diagnostic]:
+def protected(root: Path, manifest: Manifest, changes: Iterable[Change]) -> list[Diagnostic]:
     """A finished record's experiment and inputs stay as they are, until the run gets a new name or is superseded."""
-    values = [change for change in changes if change.kind in KEPT]
-    old = committed_manifest(root, profile, name) if values else None
-    if old is None or _record_digest(root, profile, name, old) is None:
+    profile, name = manifest.profile, manifest.run
+    values = [change.line() for change in changes if change.kind in KEPT]
+    record = finished_record(root, profile, name)
+    if record is None or record.manifest == manifest.digest:
         return []
-    message = f"'{name}' has a finished record, and this would change what it stands on: {values[0].line()}"
+    old = committed_manifest(root, profile, name)
+    if old is None:
+        values = ["its manifest is gone, and this one is another"]
+    elif not values or record.manifest != old.digest:
+        return []
+    message = f"'{name}' has a finished record, and this would change what it stands on: {values[0]}"
     hint = "give the change a new name (extends: …), or say hsdc compile --supersede"
     return [Diagnostic("E804", Exit.POLICY, message, None, hint)]
 
@@ -45,23 +51,21 @@ def protected(root: Path, profile: str, name: str, changes: Iterable[Change]) ->
 def set_record_aside(root: Path, profile: str, name: str) -> str:
     """Move the record of a superseded run to `superseded/`, under its digest; the path that it has now."""
     folder = root / GENERATED / profile
-    old = committed_manifest(root, profile, name)
-    digest = _record_digest(root, profile, name, old) if old is not None else None
+    record = finished_record(root, profile, name)
     (folder / "superseded").mkdir(exist_ok=True)
-    kept = f"{GENERATED}/{profile}/superseded/{name}.{short(digest or '')}.record.json"
+    kept = f"{GENERATED}/{profile}/superseded/{name}.{short(record.digest if record else '')}.record.json"
     (folder / f"{name}.record.json").replace(root / kept)
     sync_folder(folder)
     return kept
 
 
-def _record_digest(root: Path, profile: str, name: str, manifest: Manifest) -> str | None:
-    """The digest of the finished record of exactly this manifest."""
+def finished_record(root: Path, profile: str, name: str) -> Record | None:
+    """The intact record of a run, whatever manifest it stands on."""
     path = f"{GENERATED}/{profile}/{name}.record.json"
     try:
-        record = load_sealed(root / path, path, Record)
+        return load_sealed(root / path, path, Record)
     except HsdcError:
         return None
-    return record.digest if record.manifest == manifest.digest else None
 
 
 def orphans(root: Path, profile: str, runs: Container[str]) -> tuple[str, ...]:

@@ -65,5 +65,5 @@ class Emitter:
 def _value(node: Node) -> Any:
     value = node.plain()
     if isinstance(value, int) and abs(value) >= 2**53:
-        return float(value)  # as canonical JSON, and a field for numbers, holds it
+        return str(value)  # JSON has no such number
     return value

@@ -20,9 +20,11 @@ from hsdc_compiler.merge import Report, merge
 from hsdc_compiler.node import Node, kind_of
 from hsdc_compiler.project import Document
 from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
+from hsdc_schemas.factors import is_free
 from hsdc_schemas.manifest import Matrix
 
 MAX_RUNS = 64
+MAX_AXES = 16
 LONGEST_NAME = 128
 KEYS = ("axes", "zip", "exclude", "replicate", "max_runs")
 
@@ -95,6 +97,16 @@ def _axes(matrix: Node, report: Report) -> dict[str, tuple[Node, ...]]:
     if axes is None or not axes.is_mapping or not axes.value:
         report(_fault("E331", "a matrix needs axes", axes or matrix, "axes: {training.seed: [13, 42]}"))
         return {}
+    if len(axes.value) > MAX_AXES:
+        report(
+            _fault(
+                "E332",
+                f"the matrix has {len(axes.value):,} axes; {MAX_AXES} are the most",
+                axes,
+                "zip them, or split it",
+            )
+        )
+        return {}
     found = {}
     for path, values in axes.value.items():
         if not values.is_sequence or not values.value:
@@ -130,7 +142,13 @@ def _replicate(matrix: Node, axes: Mapping[str, Any], report: Report) -> list[st
     if not node.is_sequence:
         report(_fault("E331", "'replicate' is a list of axes", node, "replicate: [training.seed]"))
         return []
-    return [path for item in node.value if (path := _known(item, axes, report))]
+    paths = [path for item in node.value if (path := _known(item, axes, report))]
+    for path in paths:
+        if not is_free(tuple(path.split("."))):
+            report(
+                _fault("E336", f"'{path}' counts as a change, so its values are no replicates", node, "replicate seeds")
+            )
+    return paths
 
 
 def _known(item: Node, axes: Mapping[str, Any], report: Report) -> str:

@@ -243,3 +243,12 @@ def _start(command: list[str], stdin: int, stderr: IO[bytes] | int = subprocess.
 def is_plain(path: str) -> bool:
     """Whether a path of a tree stays where it is put, on any system; made-up trees may hold others."""
     return "\\" not in path and ":" not in path and not any(part in ("", ".", "..") for part in path.split("/"))
+
+
+def tracked(root: Path, path: str) -> bool:
+    """Whether a file of a project is under version control; no where there is no repository, or no git."""
+    try:
+        _, found, _ = Repository(root).run("ls-files", "--", path)
+    except HsdcError:
+        return False
+    return bool(found.strip())

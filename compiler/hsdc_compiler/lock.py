@@ -12,7 +12,7 @@ from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Input, InputFile
 from hsdc_schemas.model_files import model_files
 from hsdc_schemas.rows import label_counts, read_rows
-from hsdc_schemas.sources import locate_file, locate_model
+from hsdc_schemas.sources import LOCAL_SOURCES, locate_file, locate_model
 from hsdc_schemas.spec import Experiment
 
 Fetch = Callable[[str, str], Path]
@@ -25,6 +25,7 @@ class Locker:
         self.root, self.cache, self.fetch = root, cache, fetch
         self._done: dict[str, Input | HsdcError] = {}
         self._schemas: dict[object, str] = {}
+        self._own_sources: bool | None = None
 
     def lock(self, experiment: Experiment) -> tuple[tuple[Input, ...], list[Diagnostic]]:
         """The inputs that could be read, and the faults of the others."""
@@ -44,7 +45,7 @@ class Locker:
                 faults += result.diagnostics
             else:
                 found.append(result)
-        return tuple(found), faults
+        return tuple(found), faults + _same_splits(found)
 
     def _schema(self, experiment: Experiment, heads: dict[str, tuple[str, tuple[str, ...]]]) -> str:
         """A digest of how rows are read: what their counts depend on beside their bytes."""
@@ -70,6 +71,8 @@ class Locker:
         heads: dict[str, tuple[str, tuple[str, ...]]],
         schema: str,
     ) -> Input:
+        if source.startswith("local:"):
+            self._require_own_sources()
         path = locate_file(self.root, source)
         known = self.cache.known(path)
         facts = self.cache.facts.get(f"{known[0]} {schema}") if known else None
@@ -95,6 +98,17 @@ class Locker:
             labels=facts["labels"],
         )
 
+    def _require_own_sources(self) -> None:
+        """What lies outside the project is named by who compiles it, not by who wrote the specs."""
+        if self._own_sources is None:
+            from hsdc_compiler.git import tracked  # subprocess is weight that only local sources need
+
+            self._own_sources = not tracked(self.root, LOCAL_SOURCES)
+        if not self._own_sources:
+            message = f"{LOCAL_SOURCES} is under version control, so others decide what is read on this machine"
+            hint = f"git rm --cached {LOCAL_SOURCES}, and read what it names"
+            raise HsdcError([Diagnostic("E419", Exit.SPEC, message, None, hint)])
+
     def _model(self, experiment: Experiment) -> Input:
         model = experiment.model
         try:
@@ -105,12 +119,23 @@ class Locker:
                 raise
             folder = self.fetch(model.source.removeprefix("hf:"), model.revision)
             names = model_files(folder)
-        files = []
-        for name in names:
-            digest, size = self.cache.digest(folder / name)
-            files.append(InputFile(path=name, digest=digest, bytes=size))
+        found = self.cache.digests([folder / name for name in names])
+        pairs = zip(names, found, strict=True)
+        files = [InputFile(path=name, digest=digest, bytes=size) for name, (digest, size) in pairs]
         whole = digest_files((file.path, file.digest) for file in files)
         return Input(name="model", source=model.source, revision=model.revision, digest=whole, files=tuple(files))
+
+
+def _same_splits(found: list[Input]) -> list[Diagnostic]:
+    """Two splits with the same bytes: what is trained on would be scored."""
+    first: dict[str, Input] = {}
+    faults = []
+    for item in found:
+        other = first.setdefault(item.digest, item)
+        if other is not item:
+            message = f"{item.name} and {other.name} hold the same rows: {item.source} and {other.source}"
+            faults.append(Diagnostic("E418", Exit.NO, message, None, "every split has rows of its own"))
+    return faults
 
 
 def _rejected(source: str, rejected: tuple[Diagnostic, ...]) -> list[Diagnostic]:

@@ -155,6 +155,19 @@ def compile_project(
     return Compilation(profile, tuple(compiled), diagnostics, gone, (), "" if wanted else sources, cache.used, found)
 
 
+def run_names(root: Path) -> dict[str, tuple[str, ...]]:
+    """Every spec of a run and the runs that it stands for: itself, or those of its matrix."""
+    project = Project(root)
+    names = {}
+    for name in project.runs:
+        try:
+            made = expand(project.run(name), lambda _: None)
+        except HsdcError:  # to be said by whoever compiles it
+            made = []
+        names[name] = tuple(run.name for run in made) or (name,)
+    return names
+
+
 def _broken(session: _Session) -> bool:
     return gravest(session.faults) in (Exit.SPEC, Exit.POLICY)
 

@@ -75,6 +75,9 @@ class Project:
             return {}
         found = {}
         for entry in entries:
+            if not entry.name.isprintable() and entry.name.endswith(SUFFIX):
+                message = f"{folder} holds a file with an unreadable name: {entry.name!a}"
+                raise fail("E003", Exit.SPEC, message, Place(folder, 1), "rename it")
             path = f"{folder}/{entry.name}"
             if entry.name.endswith(SUFFIX) and not entry.is_dir(follow_symlinks=False):
                 found[entry.name.removesuffix(SUFFIX)] = path
@@ -172,7 +175,7 @@ def locked_packages(project: Project) -> dict[str, str]:
     if not (project.root / LOCK).exists():
         return {}
     packages = {}
-    for line in project.read(LOCK).decode().splitlines():
+    for line in project.read(LOCK).decode(errors="replace").splitlines():
         name, pinned, version = line.split("#")[0].strip().partition("==")
         if pinned:
             packages[name.strip().lower().replace("_", "-")] = version.split(";")[0].strip()

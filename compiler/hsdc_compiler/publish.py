@@ -17,7 +17,7 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
     """Write what changed, unless a spec or a policy forbids it; the compilation with what was written."""
     if compilation.exit in (Exit.SPEC, Exit.POLICY, Exit.FAULT):
         return compilation
-    standing = {run.name: protected(root, compilation.profile, run.name, run.changes) for run in compilation.runs}
+    standing = {run.name: protected(root, run.manifest, run.changes) if run.stale else [] for run in compilation.runs}
     faults = [fault for found in standing.values() for fault in found]
     if faults and not supersede:
         return replace(compilation, diagnostics=sorted_diagnostics((*compilation.diagnostics, *faults)))

@@ -30,7 +30,7 @@ def unchanged(root: str, profile: str) -> int | None:
             if [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino] != expected or stat.st_ctime_ns >= young:
                 return None
         outputs, newest = _outputs(root, profile)
-        same = outputs == stamp["outputs"] and newest < young and stamp["sources"] == sources_digest(root)
+        same = outputs == stamp["outputs"] and newest < young and stamp["sources"] == (sources_digest(root) or None)
         return int(stamp["runs"]) if same else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -64,13 +64,17 @@ def _outputs(root: str, profile: str) -> tuple[str, int]:
 
 
 def sources_digest(root: str) -> str:
-    """One digest over the specs, the lock, the local sources, the places of caches and hsdc itself."""
+    """One digest over the specs, the lock, the local sources, the places of caches and hsdc; "" if it cannot be had."""
+    try:
+        specs = sorted(_specs(os.path.join(root, "specs")))
+    except OSError:
+        return ""
     found = hashlib.sha256()
     for name in PLACES:
         found.update(f"{name}={os.environ.get(name, '')}\0".encode())
     for line in _own_code():
         found.update(line.encode())
-    for path in (*sorted(_specs(os.path.join(root, "specs"))), *(os.path.join(root, name) for name in LOCAL)):
+    for path in (*specs, *(os.path.join(root, name) for name in LOCAL)):
         data = _content(path)
         found.update(f"{path[len(root) :]}\0{len(data)}\0".encode())
         found.update(data)
@@ -98,13 +102,16 @@ def _content(path: str) -> bytes:
         os.close(handle)
 
 
-def _specs(folder: str) -> Iterator[str]:
+def _specs(folder: str, below: int = 1) -> Iterator[str]:
+    """Spec files of a folder and of the folders in it; OSError where a link stands for a folder."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.endswith(".yaml"):
                 yield entry.path
-            elif entry.is_dir(follow_symlinks=False):
-                yield from _specs(entry.path)
+            elif entry.is_symlink():
+                raise OSError("what a link leads to may change unseen")
+            elif below and entry.is_dir(follow_symlinks=False):
+                yield from _specs(entry.path, below - 1)
 
 
 def _own_code() -> Iterator[str]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from hsdc.output import fitting, inert
 from hsdc.terminal import columns, show_diagnostics
 from hsdc_compiler.pipeline import Compilation, Compiled, compile_project
-from hsdc_compiler.project import SPECS, find_root
+from hsdc_compiler.project import GENERATED, SPECS, find_root
 from hsdc_compiler.publish import write
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
@@ -38,6 +38,7 @@ def _execute(options: argparse.Namespace) -> int:
         root, options.runs, profile=options.profile, check_only=options.check, rehash=options.rehash
     )
     if not options.check:
+        require_inside(root, options.profile)
         compilation = write(root, compilation, supersede=options.supersede)
     stale = [run for run in compilation.runs if run.stale] if options.check else []
     code = int(compilation.exit)
@@ -57,6 +58,14 @@ def _execute(options: argparse.Namespace) -> int:
     else:
         _show_written(compilation)
     return code
+
+
+def require_inside(root: Path, profile: str) -> None:
+    """Nothing is written, or removed, through a link that leads out of the project."""
+    path = f"{GENERATED}/{profile}"
+    if not (root / path).resolve().is_relative_to(root.resolve()):
+        message = f"{path} is a link that leads out of the project"
+        raise fail("E003", Exit.SPEC, message, None, "put a folder there")
 
 
 def _show_formatted(form: str, diagnostics: Sequence[Diagnostic], code: int, root: Path | None = None) -> None:

@@ -6,7 +6,7 @@ import argparse
 import json
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -17,7 +17,7 @@ from hsdc_runtime.inputs import verify_inputs
 from hsdc_runtime.run import Outcome, finished_record, manifest_path, run
 from hsdc_runtime.work import Busy, Interrupted
 from hsdc_schemas.digests import short
-from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail, gravest
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Manifest, load_sealed
 
@@ -51,14 +51,15 @@ class Stop:
 def execute(options: argparse.Namespace) -> int:
     """Run what is asked for or out of date; stop at the first that fails."""
     root = _root(options)
-    names = _with_claims(root, options.profile, options.runs, asked=_listed(root, options))
+    listed = _listed(root, options)
+    every = [name for names in listed.values() for name in names]
+    asked = [name for given in options.runs for name in listed.get(given, (given,))]
+    names = _with_claims(root, options.profile, asked, every)
     if not options.frozen:
         _require_fresh(root, options.profile, names)
     manifests = {name: _manifest(root, options.profile, name) for name in names}
     # A run that is only compared with needs its record, not its store: the record may be from another machine.
-    manifests = {
-        name: item for name, item in manifests.items() if name in options.runs or finished_record(root, item) is None
-    }
+    manifests = {name: item for name, item in manifests.items() if name in asked or finished_record(root, item) is None}
     if not manifests and not options.json:
         print(f"every run of profile {options.profile} is up to date")
     codes, results = [], []
@@ -67,7 +68,13 @@ def execute(options: argparse.Namespace) -> int:
         for manifest in manifests.values():
             try:
                 outcome = _run(root, manifest, stop, options)
+            except HsdcError as error:
+                if options.json:
+                    _print_json(results, error.diagnostics)
+                raise
             except (Interrupted, Busy) as reason:
+                if options.json:
+                    _print_json(results)
                 word = "interrupted" if isinstance(reason, Interrupted) else "busy"
                 print(f"{word}: {reason}; run again to continue", file=sys.stderr)
                 return int(Exit.INTERRUPTED)
@@ -76,8 +83,15 @@ def execute(options: argparse.Namespace) -> int:
             if not options.json:
                 _show(outcome)
     if options.json:
-        print(json.dumps({"version": 1, "records": [essence(item.record) for item in results]}, indent=2))
+        _print_json(results)
     return int(max(codes, default=Exit.DONE))
+
+
+def _print_json(results: Sequence[Outcome], diagnostics: Sequence[Diagnostic] = ()) -> None:
+    """What was finished, and what stopped the rest."""
+    records = [essence(item.record) for item in results]
+    faults = [diagnostic.as_json() for diagnostic in diagnostics]
+    print(json.dumps({"version": 1, "records": records, "diagnostics": faults}, indent=2))
 
 
 def _root(options: argparse.Namespace) -> Path:
@@ -89,29 +103,29 @@ def _root(options: argparse.Namespace) -> Path:
     return find_root(here)
 
 
-def _listed(root: Path, options: argparse.Namespace) -> list[str]:
-    """Every run that there is: by its spec, or by its manifest where specs are not looked at."""
+def _listed(root: Path, options: argparse.Namespace) -> dict[str, tuple[str, ...]]:
+    """Every name that a call can give, with the runs that it stands for; by manifests where specs are not looked at."""
     if options.frozen:
         suffix = ".lock.json"
         folder = root / "generated" / options.profile
-        return sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))
-    from hsdc_compiler.project import Project
+        return {name: (name,) for name in sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))}
+    from hsdc_compiler.pipeline import run_names
 
-    return list(Project(root).runs)
+    return run_names(root)
 
 
-def _with_claims(root: Path, profile: str, runs: list[str], asked: list[str]) -> list[str]:
+def _with_claims(root: Path, profile: str, runs: list[str], every: list[str]) -> list[str]:
     """The runs, each after the run that it is compared with, which has to be there first."""
-    unknown = [name for name in runs if name not in asked]
+    unknown = [name for name in runs if name not in every]
     if unknown:
         message = "there is no run '{}'"
         raise HsdcError(
-            Diagnostic("E004", Exit.SPEC, message.format(name), None, did_you_mean(name, asked)) for name in unknown
+            Diagnostic("E004", Exit.SPEC, message.format(name), None, did_you_mean(name, every)) for name in unknown
         )
     ordered: dict[str, None] = {}
-    for name in runs or asked:
+    for name in runs or every:
         claim = _claim(root, profile, name)
-        if claim is not None and claim in asked:
+        if claim is not None and claim in every:
             ordered.setdefault(claim)
         ordered.setdefault(name)
     return list(ordered)
@@ -127,14 +141,19 @@ def _claim(root: Path, profile: str, name: str) -> str | None:
 
 def _manifest(root: Path, profile: str, name: str) -> Manifest:
     path = manifest_path(profile, name)
-    return load_sealed(root / path, path, Manifest)
+    manifest = load_sealed(root / path, path, Manifest)
+    if (manifest.run, manifest.profile) != (name, profile):  # its record would be written elsewhere
+        message = f"{path} is the manifest of '{manifest.run}' in profile '{manifest.profile}'"
+        raise fail("E503", Exit.NO, message, None, "do not copy or edit it; hsdc compile writes it anew")
+    return manifest
 
 
 def _require_fresh(root: Path, profile: str, names: list[str]) -> None:
     """What `hsdc compile --check` says of these runs must be yes; an input that changed is exit 4 here."""
-    from hsdc.commands.compile import reasons
+    from hsdc.commands.compile import reasons, require_inside
     from hsdc_compiler.pipeline import compile_project
 
+    require_inside(root, profile)
     compilation = compile_project(root, names, profile=profile, check_only=True)
     faults = [fault for fault in compilation.diagnostics if fault.severity == "error"]
     if gravest(faults) is Exit.NO:  # rows are refused now, which were not when the run was locked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -14,14 +15,15 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from hsdc_runtime.events import Observe, SetAside, StageFinished, StageProgress, StageStarted
-from hsdc_runtime.inputs import Located
+from hsdc_runtime.inputs import Located, still_locked
 from hsdc_runtime.ledger import Ledger
 from hsdc_runtime.plan import Step
 from hsdc_runtime.store import Action, Damaged, Store
 from hsdc_runtime.work import Busy, Interrupted, Made, Output, Work
-from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.record import Artifact, StageRecord
 
+UNKNOWN = "nothing is stored under its key"
 EXTRA = "pip install 'hsdc[runtime]'"
 
 
@@ -56,8 +58,8 @@ def execute(bench: Bench, step: Step, done: Mapping[str, Done], *, anew: bool) -
     lock = FileLock(str(_folder(bench.store.folder / "locks") / f"{step.key[7:39]}.lock"))
     try:
         with lock.acquire(blocking=False):
-            found = why if anew else _reuse(bench, step)  # another process may have made it by now
-            return found if isinstance(found, Done) else _make(bench, step, done, found)
+            found = _reuse(bench, step) if why == UNKNOWN else why  # another process may have made it by now
+            return found if isinstance(found, Done) else _make(bench, step, done, found, anew=anew)
     except Timeout:
         raise Busy(f"another process is working on {step.stage.name} of {bench.run}") from None
 
@@ -71,7 +73,7 @@ def _reuse(bench: Bench, step: Step) -> Done | str:
     """What the store has for a key, every object hashed again; or why it has to be made."""
     action = bench.store.action(step.key)
     if action is None:
-        return "nothing is stored under its key"
+        return UNKNOWN
     why, outputs = "", {}
     for name, artifact in action.outputs.items():
         try:
@@ -90,32 +92,45 @@ def _reuse(bench: Bench, step: Step) -> Done | str:
     return Done(record, outputs)
 
 
-def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str) -> Done:
+def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str, *, anew: bool) -> Done:
     name = step.stage.name
     bench.observe(StageStarted(bench.run, name, why))
     bench.ledger.append("stage started", run=bench.run, stage=name, key=step.key, why=why)
     folder = bench.store.work_folder(step.key)
+    # Work that is done anew begins with its own checkpoints at most, never with those of the run it is compared with.
+    checkpoints = bench.store.checkpoints(step.key, bench.run if anew else "")
     work = Work(
         section=step.section,
         inputs=bench.inputs,
         needs={need: done[need].outputs for need in step.stage.needs},
         keys={**{need: done[need].record.key for need in step.stage.needs}, name: step.key},
         folder=folder,
-        checkpoints=bench.store.checkpoints(step.key),
+        checkpoints=checkpoints,
         progress=lambda at, total, figures: bench.observe(StageProgress(bench.run, name, at, total, figures)),
         stop=bench.stop,
     )
     wall, cpu = time.monotonic(), time.process_time()
-    made = _call(name, work)
+    try:
+        made = _call(name, work)
+    finally:
+        _require_unchanged(bench, checkpoints)
     seconds, cpu_seconds = time.monotonic() - wall, time.process_time() - cpu
-    action = _publish(bench.store, step, made, seconds, cpu_seconds)
+    action = _publish(bench.store, step, made, (seconds, cpu_seconds), checkpoints)
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.rmtree(work.checkpoints, ignore_errors=True)
     outputs = {key: item.model_dump() for key, item in action.outputs.items()}
     bench.ledger.append("stage finished", run=bench.run, stage=name, key=step.key, outputs=outputs)
     bench.observe(StageFinished(bench.run, name, True, seconds, action.facts))
     taken = {key: Output(bench.store.take(item.object), item.digest) for key, item in action.outputs.items()}
     return Done(_record(step, action, executed=True), taken)
+
+
+def _require_unchanged(bench: Bench, checkpoints: Path) -> None:
+    """What was made, in part or whole, from inputs that changed below it is not kept, to be resumed neither."""
+    try:
+        still_locked(bench.inputs)
+    except HsdcError:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+        raise
 
 
 def _call(name: str, work: Work) -> Made:
@@ -132,15 +147,22 @@ def _call(name: str, work: Work) -> Made:
         raise
     except MemoryError:
         raise fail("E433", Exit.ENVIRONMENT, f"{name}: out of memory", None, "lower tokens_per_micro_batch") from None
+    except Exception as error:
+        if f"(os error {errno.ENOSPC})" not in str(error):  # how safetensors, which raises its own class, says it
+            raise
+        message = f"{name}: {os.strerror(errno.ENOSPC)}"
+        raise fail("E433", Exit.ENVIRONMENT, message, None, "make room and run again") from None
 
 
-def _publish(store: Store, step: Step, made: Made, seconds: float, cpu_seconds: float) -> Action:
+def _publish(store: Store, step: Step, made: Made, times: tuple[float, float], checkpoints: Path) -> Action:
     outputs = {}
     for name in step.stage.outputs:
         digest, size = store.put(made.files[name])
         outputs[name] = Artifact(digest=made.digests.get(name, digest), object=digest, bytes=size)
+    # Before the key is known: who is killed here resumes at the end, and no later execution finds them.
+    shutil.rmtree(checkpoints, ignore_errors=True)
     facts: dict[str, Any] = dict(made.facts)
-    action = Action(step.stage.name, step.key, outputs, facts, seconds, cpu_seconds)
+    action = Action(step.stage.name, step.key, outputs, facts, *times)
     before = store.action(step.key)
     if before is None or before.outputs == outputs:
         store.record_action(action)

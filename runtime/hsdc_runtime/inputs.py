@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hsdc_schemas.digests import digest_file, short
+from hsdc_schemas.digests import PREFIX, digest_file, digest_json, short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
 from hsdc_schemas.manifest import Input, Manifest
 from hsdc_schemas.model_files import model_files
 from hsdc_schemas.sources import locate_file, locate_model
+
+
+@dataclass(frozen=True)
+class Read:
+    """A file that was hashed: what to call it, the digest that is locked, and its stat before it was read."""
+
+    shown: str
+    path: Path
+    digest: str
+    stamp: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -20,31 +33,71 @@ class Located:
     splits: dict[str, Path]
     digests: dict[str, str]
     model: Path
+    read: tuple[Read, ...] = ()
 
 
 def verify_inputs(manifest: Manifest, root: Path) -> Located:
     """Locate and hash every input; all that is missing or changed is named at once, exit 4."""
     faults: list[Diagnostic] = []
     splits: dict[str, Path] = {}
+    read: list[Read] = []
     model = root
     for item in manifest.inputs:
         try:
             if item.name == "model":
                 spec = manifest.experiment.model
                 model = locate_model(root, item.source, item.revision, spec.folder)
-                faults += _compare(item, [(name, model / name) for name in model_files(model)])
+                faults += _compare(item, [(name, model / name) for name in model_files(model)], read)
             else:
                 path = locate_file(root, item.source)
                 splits[item.name.removeprefix("dataset.")] = path
-                faults += _compare(item, [(item.files[0].path, path)])
+                faults += _compare(item, [(item.files[0].path, path)], read)
         except HsdcError as error:
             faults += error.diagnostics
     if faults:
         raise HsdcError(faults)
-    return Located(splits, {split: manifest.input(f"dataset.{split}").digest for split in splits}, model)
+    return Located(splits, {split: manifest.input(f"dataset.{split}").digest for split in splits}, model, tuple(read))
 
 
-def _compare(item: Input, found: Iterable[tuple[str, Path]]) -> list[Diagnostic]:
+def still_locked(found: Located) -> None:
+    """Raises HsdcError, exit 4, where an input changed after it was verified: a stage may have read either."""
+    faults = []
+    for item in found.read:
+        try:
+            if _stamp(item.path) == item.stamp or digest_file(item.path)[0] == item.digest:
+                continue
+        except OSError:
+            pass
+        faults.append(_fault(f"{item.shown} changed while the run was reading it; nothing of this stage was kept"))
+    if faults:
+        raise HsdcError(faults)
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def only_locked(found: Located, manifest: Manifest, folder: Path) -> Located:
+    """The same with the model as a folder of links, below `folder`, to the files that were verified and no others.
+
+    Libraries read what lies beside them too: an adapter's configuration, or the file that `config.json` names instead.
+    """
+    links = {file.path: str((found.model / file.path).resolve()) for file in manifest.input("model").files}
+    view = folder / digest_json(links).removeprefix(PREFIX)[:32]
+    if not view.is_dir() or {path.name: str(path.resolve()) for path in view.iterdir()} != links:
+        shutil.rmtree(view, ignore_errors=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        part = Path(tempfile.mkdtemp(prefix=".part-", dir=folder))
+        for name, target in links.items():
+            (part / name).symlink_to(target)
+        with suppress(OSError):  # another process was faster, with the same links
+            part.rename(view)
+        shutil.rmtree(part, ignore_errors=True)
+    return replace(found, model=view)
+
+
+def _compare(item: Input, found: Iterable[tuple[str, Path]], read: list[Read]) -> list[Diagnostic]:
     locked = {file.path: file.digest for file in item.files}
     faults = []
     for name, path in found:
@@ -53,6 +106,7 @@ def _compare(item: Input, found: Iterable[tuple[str, Path]]) -> list[Diagnostic]
         if expected is None:
             faults.append(_fault(f"{shown} was not there when the run was locked ({item.name})"))
             continue
+        read.append(Read(f"{shown} ({item.name})", path, expected, _stamp(path)))
         digest, _ = digest_file(path)
         if digest != expected:
             faults.append(_fault(f"{shown} is not what was locked ({item.name}): {short(expected)} → {short(digest)}"))

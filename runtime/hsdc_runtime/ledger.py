@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,24 +54,44 @@ class Ledger:
 
     def entries(self) -> list[dict[str, Any]]:
         """All entries, oldest first; a broken chain is an error that names the line."""
-        found: list[dict[str, Any]] = []
-        previous = FIRST
         with self._lock:  # a line that is being written is not one that was left half
             lines = self._whole_lines()
-        for number, line in enumerate(lines, 1):
-            try:
-                entry = json.loads(line)
-                follows = entry["previous"] == previous
-            except (ValueError, KeyError, TypeError):
-                raise _broken(number, "it is not an entry") from None
-            if not follows:
-                edited = (
-                    "lines before it were taken out" if number == 1 else f"line {number - 1} was edited or taken out"
-                )
-                raise _broken(number, edited)
-            found.append(entry)
-            previous = digest_bytes(line)
-        return found
+        return _chained(lines)
+
+
+def read_only(root: Path) -> tuple[list[dict[str, Any]], int]:
+    """All entries, and how many bytes a last line has that was left half; nothing is locked, cut or made.
+
+    Raises FileNotFoundError, and HsdcError for a broken chain.
+    """
+    path, size = root / LEDGER, -1
+    while True:
+        data = path.read_bytes()
+        whole = data.rfind(b"\n") + 1
+        if whole == len(data) or size == len(data):
+            return _chained(data[:whole].splitlines()), len(data) - whole
+        size = len(data)
+        time.sleep(0.1)  # a line that is being written is not one that was left half
+
+
+def _chained(lines: list[bytes]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    previous = FIRST
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            follows = entry["previous"] == previous
+            as_written = canonical(entry) == line
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise _broken(number, "it is not an entry") from None
+        if not follows:
+            edited = "lines before it were taken out" if number == 1 else f"line {number - 1} was edited or taken out"
+            raise _broken(number, edited)
+        if not as_written:
+            raise _broken(number, "it was edited")
+        found.append(entry)
+        previous = digest_bytes(line)
+    return found
 
 
 def _broken(number: int, reason: str) -> HsdcError:

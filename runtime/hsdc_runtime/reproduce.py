@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Any, Literal
 
 from hsdc_runtime.store import Damaged, Store
+from hsdc_runtime.tensor_files import first_that_differs, tensors_in
 from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.record import Artifact, Difference, Environment, Record, Reproduction, StageRecord
 from hsdc_schemas.scores import Confusion, figure, parse_metric
 from hsdc_schemas.spec import Reproduces
 
+Verdict = Literal["identical", "diverged", "inconclusive"]
 COMPARED = ("python", "platform", "processor", "device", "packages")
 
 
@@ -25,9 +28,9 @@ def reproduce(
 ) -> Reproduction:
     """Identical, diverged (with the first stage, output and tensor) or inconclusive (another environment)."""
     executed = tuple(stage.name for stage in stages if stage.executed)
-    difference = _first_difference(original, stages, store)
-    elsewhere = tuple(name for name in COMPARED if getattr(environment, name) != getattr(original.environment, name))
-    verdict = "identical" if difference is None else "inconclusive" if elsewhere else "diverged"
+    difference = first_difference(original, stages, store, store)
+    elsewhere = other_fields(original.environment, environment)
+    verdict = judged(difference, elsewhere)
     found = None
     if claim.metric is not None:
         confusions = {head: Confusion.from_json(counts) for head, counts in scores["raw"]["all"].items()}
@@ -51,6 +54,16 @@ def reproduce(
     )
 
 
+def other_fields(before: Environment, now: Environment) -> tuple[str, ...]:
+    """The fields in which two environments differ that can change results."""
+    return tuple(name for name in COMPARED if getattr(before, name) != getattr(now, name))
+
+
+def judged(difference: Difference | None, elsewhere: tuple[str, ...]) -> Verdict:
+    """Other digests only tell something where the environment is the same one."""
+    return "identical" if difference is None else "inconclusive" if elsewhere else "diverged"
+
+
 def _reported(claim: Reproduces, manifest: Manifest, found: float | None) -> tuple[str, str]:
     """The reported figure against ours; not comparable where the profile put other data or another model in place."""
     if claim.reported is None or claim.metric is None:
@@ -69,7 +82,10 @@ def _reported(claim: Reproduces, manifest: Manifest, found: float | None) -> tup
     return ("within" if abs(found - claim.reported) <= within else "outside"), ""
 
 
-def _first_difference(original: Record, stages: tuple[StageRecord, ...], store: Store) -> Difference | None:
+def first_difference(
+    original: Record, stages: tuple[StageRecord, ...], recorded: Store, made: Store
+) -> Difference | None:
+    """The first output whose content is not the recorded one; `recorded` and `made` hold the objects of each side."""
     before = {stage.name: stage for stage in original.stages}
     for stage in stages:
         old = before.get(stage.name)
@@ -79,18 +95,27 @@ def _first_difference(original: Record, stages: tuple[StageRecord, ...], store: 
                 return Difference(
                     stage=stage.name,
                     output=name,
-                    tensor=_first_tensor(old.outputs, stage.outputs, store) if old and name == "weights" else None,
+                    tensor=_first_tensor(name, old.outputs, stage.outputs, recorded, made) if old else None,
                     expected=was.digest if was else "",
                     found=artifact.digest,
                 )
     return None
 
 
-def _first_tensor(old: Mapping[str, Artifact], new: Mapping[str, Artifact], store: Store) -> str | None:
-    """The first tensor whose digest differs, from the lists that training wrote; None where a list is gone."""
+def _first_tensor(
+    name: str, old: Mapping[str, Artifact], new: Mapping[str, Artifact], recorded: Store, made: Store
+) -> str | None:
+    """The first tensor whose digest differs; None where an output is gone or holds no tensors."""
     try:
-        lists = [json.loads(store.take(outputs["tensors"].object).read_bytes()) for outputs in (old, new)]
-    except (Damaged, KeyError, OSError):
+        before, after = _tensors(name, old, recorded), _tensors(name, new, made)
+    except (Damaged, KeyError, OSError, ValueError):
         return None
-    before, after = ({tensor["name"]: tensor for tensor in tensors} for tensors in lists)
-    return next((name for name in sorted({*before, *after}) if before.get(name) != after.get(name)), None)
+    return first_that_differs(before, after)
+
+
+def _tensors(name: str, outputs: Mapping[str, Artifact], store: Store) -> list[dict[str, Any]]:
+    """The list that training wrote, which may outlive the weights; for other outputs what the object itself holds."""
+    if name == "weights":
+        listed: list[dict[str, Any]] = json.loads(store.look(outputs["tensors"].object).read_bytes())
+        return listed
+    return tensors_in(store.look(outputs[name].object))

@@ -9,19 +9,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from hsdc_runtime.environment import observe as observe_environment
 from hsdc_runtime.environment import peak_memory, require
 from hsdc_runtime.events import Observe
 from hsdc_runtime.execute import Bench, Done, execute
-from hsdc_runtime.inputs import verify_inputs
+from hsdc_runtime.inputs import only_locked, verify_inputs
 from hsdc_runtime.ledger import Ledger
+from hsdc_runtime.locks import working
 from hsdc_runtime.plan import plan
 from hsdc_runtime.reproduce import reproduce
 from hsdc_runtime.store import STORE, Store
-from hsdc_runtime.work import Busy
-from hsdc_schemas.digests import canonical, write_atomically
+from hsdc_schemas.digests import canonical, short, write_atomically
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import SCHEMA_VERSION, Manifest, load_sealed, sealed
@@ -75,13 +73,9 @@ def run(
     A run that says it reproduces another is executed from `train` on, whatever the store holds.
     Raises HsdcError, Interrupted or Busy: one process at a time, so that a record is written once.
     """
-    locks = root / STORE / "locks"
-    locks.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(str(locks / f"run.{manifest.profile}.{manifest.run}.lock"), blocking=False):
-            return _run(root, manifest, observe, stop, allow_environment, frozen)
-    except Timeout:
-        raise Busy(f"another process is working on {manifest.run}") from None
+    busy = f"another process is working on {manifest.run}"
+    with working(root, f"run.{manifest.profile}.{manifest.run}", busy):
+        return _run(root, manifest, observe, stop, allow_environment, frozen)
 
 
 def _run(
@@ -98,6 +92,7 @@ def _run(
     inputs = verify_inputs(manifest, root)
     environment = observe_environment(manifest.packages, manifest.execution.device)
     require(environment, allowed=allow_environment)
+    inputs = only_locked(inputs, manifest, root / STORE / "models")
     bench = Bench(manifest.run, Store(root), Ledger(root), inputs, observe, stop, frozen)
     bench.ledger.append("run started", run=manifest.run, profile=manifest.profile, manifest=manifest.digest)
     started, clock = datetime.now(UTC), time.monotonic()
@@ -117,9 +112,20 @@ def _run(
     times = (started, datetime.now(UTC), time.monotonic() - clock)
     record = _record(manifest, stages, environment, scores, verdict, times)
     path = record_path(manifest.profile, manifest.run)
+    _keep_former(root, manifest)
     write_atomically(root / path, canonical(essence(record)) + b"\n")
     bench.ledger.append("run finished", run=manifest.run, profile=manifest.profile, record=record.digest)
     return Outcome(record, path, True, tuple(stage.name for stage in stages if stage.executed))
+
+
+def _keep_former(root: Path, manifest: Manifest) -> None:
+    """Move the record of another manifest of this run to `superseded/`: what was measured is never written over."""
+    path = root / record_path(manifest.profile, manifest.run)
+    if path.exists():
+        digest = load_sealed(path, path.name, Record).digest
+        kept = path.parent / "superseded" / f"{manifest.run}.{short(digest)}.record.json"
+        kept.parent.mkdir(exist_ok=True)
+        path.replace(kept)
 
 
 def _original(root: Path, manifest: Manifest) -> Record | None:

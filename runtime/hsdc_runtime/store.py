@@ -66,11 +66,19 @@ class Store:
 
     def take(self, digest: str) -> Path:
         """The path of an intact object; raises Damaged, after setting aside what is there."""
+        try:
+            return self.look(digest)
+        except Damaged:
+            if self.path(digest).exists():
+                self._set_aside(self.path(digest), digest)
+            raise
+
+    def look(self, digest: str) -> Path:
+        """The path of an intact object; raises Damaged, and touches nothing."""
         path = self.path(digest)
         if not path.exists():
             raise Damaged("it is not in the store")
         if not self._intact(digest):
-            self._set_aside(path, digest)
             raise Damaged("its bytes have changed")
         return path
 
@@ -122,8 +130,8 @@ class Store:
         folder.mkdir(parents=True)
         return folder
 
-    def checkpoints(self, key: str) -> Path:
-        """The folder of the resumable checkpoints of a stage; it outlives a killed run."""
-        folder = self.folder / "checkpoints" / key.removeprefix(PREFIX)[:32]
+    def checkpoints(self, key: str, run: str = "") -> Path:
+        """The folder of the resumable checkpoints of a stage, or of a run's own; it outlives a killed run."""
+        folder = self.folder / "checkpoints" / f"{key.removeprefix(PREFIX)[:32]}{run and '.'}{run}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder

@@ -44,7 +44,7 @@ MEANINGS = {
 def schemas() -> dict[str, bytes]:
     """Paths relative to the root of a project, and the bytes of the schemas there."""
     sealed: dict[str, type[BaseModel]] = {"experiment": Experiment, "manifest": Manifest, "record": Record}
-    found = {name: _schema(model, "serialization") for name, model in sealed.items()}
+    found = {name: _resolved(model) for name, model in sealed.items()}
     found["spec"] = _spec()
     found["profile"] = _component("profile", Profile)
     found |= {slot: _component(slot, model) for slot, (_, model) in SLOTS.items()}
@@ -68,6 +68,15 @@ class _Plain(GenerateJsonSchema):
 
 def _schema(model: type[BaseModel], mode: JsonSchemaMode = "validation") -> Schema:
     return {"$schema": DIALECT, **model.model_json_schema(mode=mode, schema_generator=_Plain)}
+
+
+def _resolved(model: type[BaseModel]) -> Schema:
+    """A value that hsdc wrote: every field is there but prose."""
+    schema = _schema(model, "serialization")
+    for part in (schema, *schema.get("$defs", {}).values()):
+        fields = part.get("properties", {}).items()
+        part["required"] = [name for name, field in fields if field.get("x-factor") != "prose"]
+    return schema
 
 
 def _component(kind: str, model: type[Model]) -> Schema:
@@ -183,7 +192,8 @@ class _Form:
         held: Schema = {"$replace": _WRITTEN.value(schema)}
         if listed and not self.whole:
             rules = f"List{rules}"
-            held |= dict.fromkeys(LISTS, {"type": "array", "items": schema.get("items", {})})
+            entries = {"type": "array", "items": schema.get("items", {})}
+            held |= {name: entries for name in LISTS}  # noqa: C420
         return {"allOf": [{"$ref": f"{PREFIX}{rules}"}], "properties": held}
 
 

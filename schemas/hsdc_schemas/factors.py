@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, cast, get_args, get_origin
 
-from hsdc_schemas.spec import Model, factor_mark
+from hsdc_schemas.spec import Experiment, Model, factor_mark
 
 Path = tuple[str, ...]
 
@@ -37,6 +37,19 @@ def _prose(model: Any) -> dict[str, Any] | None:
         for name, field in model.model_fields.items()
     }
     return {name: below for name, below in fields.items() if below} or None
+
+
+def is_free(path: Path) -> bool:
+    """Whether no budget counts what is at a path of the experiment: a seed."""
+    model: Any = Experiment
+    for position, key in enumerate(path):
+        field = model.model_fields.get(key) if isinstance(model, type) and issubclass(model, Model) else None
+        if field is None:
+            return False
+        if position == len(path) - 1:
+            return factor_mark(field) == "free"
+        model = field.annotation
+    return False
 
 
 def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:

