@@ -76,7 +76,7 @@ def sources_digest(root: str) -> str:
         found.update(line.encode())
     for path in (*specs, *(os.path.join(root, name) for name in LOCAL)):
         data = _content(path)
-        found.update(f"{path[len(root) :]}\0{len(data)}\0".encode())
+        found.update(f"{path[len(root) :]}\0{len(data)}\0".encode(errors="surrogateescape"))
         found.update(data)
     return found.hexdigest()
 

@@ -59,6 +59,19 @@ def test_what_is_needed_is_kept(project: Path, hsdc) -> None:
     assert hsdc("run", "base").err.count("reused") == 6
 
 
+@pytest.mark.parametrize("gone", ["base.record.json", "base.lock.json"])
+def test_a_manifest_or_a_record_alone_keeps_its_work(project: Path, hsdc, gone: str) -> None:
+    before, path = held(project), project / "generated/demo" / gone
+    content = path.read_bytes()
+    path.unlink()
+    for other in ("again", "far"):  # they share every key with base
+        (project / f"generated/demo/{other}.lock.json").unlink()
+    assert hsdc("gc", "--delete").out.startswith("nothing to remove")
+    assert held(project) == before
+    path.write_bytes(content)
+    assert hsdc("verify", "base").code == 0
+
+
 def test_the_work_of_a_superseded_run_is_removed(project: Path, hsdc) -> None:
     former = record(project, "base")
     edit(project, "base", "seed: 42", "seed: 7")
