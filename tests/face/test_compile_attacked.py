@@ -51,7 +51,6 @@ def test_garbage_in_the_caches_costs_time_alone(project: Path, capsys: pytest.Ca
 
 
 def test_names_that_no_one_can_read(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with open(os.fsencode(project / "specs") + b"/\xff.yaml", "wb"):
-        pass
+    os.close(os.open(os.fsencode(project / "specs") + b"/\xff.yaml", os.O_CREAT | os.O_WRONLY))
     code, _, err = hsdc(capsys, "compile")
     assert (code, "E003" in err) == (2, True)
