@@ -12,6 +12,7 @@ from pathlib import Path
 from types import FrameType
 
 from hsdc import scores_view
+from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
 from hsdc_runtime.inputs import verify_inputs
 from hsdc_runtime.run import Outcome, finished_record, manifest_path, run
@@ -58,6 +59,7 @@ def execute(options: argparse.Namespace) -> int:
     if not options.frozen:
         _require_fresh(root, options.profile, names)
     manifests = {name: _manifest(root, options.profile, name) for name in names}
+    every_manifest = tuple(manifests.values())
     # A run that is only compared with needs its record, not its store: the record may be from another machine.
     manifests = {name: item for name, item in manifests.items() if name in asked or finished_record(root, item) is None}
     if not manifests and not options.json:
@@ -84,6 +86,8 @@ def execute(options: argparse.Namespace) -> int:
                 _show(outcome)
     if options.json:
         _print_json(results)
+    elif results:
+        _show_pooled(root, every_manifest)
     return int(max(codes, default=Exit.DONE))
 
 
@@ -199,6 +203,13 @@ def _run(root: Path, manifest: Manifest, stop: Stop, options: argparse.Namespace
             allow_environment=options.allow_environment,
             frozen=options.frozen,
         )
+
+
+def _show_pooled(root: Path, manifests: Sequence[Manifest]) -> None:
+    found = [(manifest, finished_record(root, manifest)) for manifest in manifests if manifest.matrix is not None]
+    lines = pooled((manifest, record) for manifest, record in found if record is not None)
+    if lines:
+        print("\n".join(lines))
 
 
 def _show(outcome: Outcome) -> None:

@@ -85,7 +85,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     def manifest(root: Path, profile: str, name: str) -> SimpleNamespace:
         claim = SimpleNamespace(run="three") if name == "two" else None
-        return SimpleNamespace(run=name, profile=profile, execution=Execution(), reproduces=claim)
+        return SimpleNamespace(run=name, profile=profile, execution=Execution(), reproduces=claim, matrix=None)
 
     def run(root: Path, manifest: SimpleNamespace, **options: Any) -> Outcome:
         state.runs.append(manifest.run)

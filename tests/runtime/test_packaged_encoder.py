@@ -33,9 +33,7 @@ def test_run_4_and_run_8_on_real_weights(campaign: Path, capsys: pytest.CaptureF
     out = capsys.readouterr().out
     assert "verdict  identical: run8_restore_r4 reproduces run4" in out
     assert "reported overall.f1_macro 0.6206: not comparable" in out
-    four, eight = (
-        load_sealed(campaign / record_path("demo", run), run, Record) for run in ("run4", "run8_restore_r4")
-    )
+    four, eight = (load_sealed(campaign / record_path("demo", run), run, Record) for run in ("run4", "run8_restore_r4"))
     assert eight.reproduction is not None
     assert eight.reproduction.executed == ("train", "predict", "calibrate", "thresholds", "score")
     assert [stage.outputs for stage in eight.stages] == [stage.outputs for stage in four.stages]
