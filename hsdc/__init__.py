@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+TYPE_CHECKING = False  # as type checkers know it, without the time that importing typing takes
 if TYPE_CHECKING:
+    from typing import Any
+
     from hsdc.api import compile_project, load_manifest, load_record
 
 __version__ = "0.1.0"

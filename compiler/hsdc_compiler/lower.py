@@ -44,7 +44,7 @@ class Lowering:
         self.profile, self.execution = profile, execution
         self.settings = ready(essence(execution))
         self.packages = packages
-        self._parts: dict[tuple[str, tuple[int, ...]], msgspec.Raw] = {}
+        self._parts: dict[tuple[str, str, int], msgspec.Raw] = {}
         self._inputs: dict[tuple[int, ...], tuple[tuple[Input, ...], dict[str, str], Any]] = {}
 
     def lower(self, run: Resolved, inputs: tuple[Input, ...]) -> tuple[Manifest, bytes]:
@@ -94,11 +94,19 @@ class Lowering:
         used: Mapping[str, str],
     ) -> str:
         """The key of a stage; what it reads of the experiment is written once for all runs that share it."""
-        read = tuple(id(values["experiment"].get(name)) for name in _sections_read(stage))
-        part = self._parts.get((stage.name, read))
-        if part is None:
-            part = self._parts[stage.name, read] = msgspec.Raw(canonical_ready(section(values, stage.sections)))
+        part = {
+            "experiment": {name: self._part(stage, name, values["experiment"]) for name in _sections_read(stage)},
+            **section({"execution": values["execution"]}, stage.sections),
+        }
         return stage_key(stage, part, digests, keys, used)
+
+    def _part(self, stage: Stage, name: str, experiment: Mapping[str, Any]) -> msgspec.Raw:
+        """What a stage reads of one section of an experiment."""
+        known = (stage.name, name, id(experiment[name]))
+        if known not in self._parts:
+            picked = section({"experiment": {name: experiment[name]}}, stage.sections)
+            self._parts[known] = msgspec.Raw(canonical_ready(picked["experiment"][name]))
+        return self._parts[known]
 
     def _shared(self, inputs: tuple[Input, ...]) -> tuple[dict[str, str], Any]:
         key = tuple(map(id, inputs))

@@ -80,11 +80,11 @@ class Node(NamedTuple):
 
     def plain(self) -> Any:
         """The value without marks; sequences as tuples."""
-        if self.is_mapping:
-            return {key: item.plain() for key, item in self.value.items()}
-        if self.is_sequence:
-            return tuple(item.plain() for item in self.value)
-        return self.value
+        value = self.value
+        kind = type(value)
+        if kind is dict:
+            return {key: item.plain() for key, item in value.items()}
+        return tuple([item.plain() for item in value]) if kind is tuple else value
 
     def layers(self) -> Iterator[Node]:
         """This node and what it replaced, newest first."""
@@ -95,9 +95,12 @@ class Node(NamedTuple):
 
     def leaves(self, path: Path = ()) -> Iterator[tuple[Path, Node]]:
         """Every leaf with its path; a sequence, and an empty mapping, is one leaf."""
-        if self.is_mapping and self.value:
+        if type(self.value) is dict and self.value:
             for key, item in self.value.items():
-                yield from item.leaves((*path, key))
+                if type(item.value) is dict and item.value:
+                    yield from item.leaves((*path, key))
+                else:
+                    yield (*path, key), item
         else:
             yield path, self
 

@@ -89,6 +89,7 @@ class _Session:
     faults: list[Diagnostic] = field(default_factory=list)
     names: tuple[str, ...] = ()
     sections: Sections = field(default_factory=Sections)
+    clean: dict[int, Node] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -240,7 +241,7 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
     header, faults = check(run.header, Header)
     session.faults += faults
     bound: Bound = bind(run.tree, session.profile, session.project.component, session.faults.append)
-    tree = refs(bound.tree, session.faults.append)
+    tree = refs(bound.tree, session.faults.append, session.clean)
     if any(fault.severity == "error" for fault in session.faults[before:]):
         return
     assembled = session.sections.assemble(tree)

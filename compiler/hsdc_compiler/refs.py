@@ -14,13 +14,25 @@ MAX_DEPTH = 64
 MAX_FAULTS = 100
 
 
-def refs(tree: Node, report: Report) -> Node:
+Clean = dict[int, Node]
+"""Nodes that hold no reference, by identity (kept, so that it stays their own): runs share what they inherit."""
+
+
+def refs(tree: Node, report: Report, clean: Clean) -> Node:
     """The tree without references; unknown targets, circles and what unfolds without end are reported."""
-    return _Unfolding(tree, report).of(tree, (), 0) if _holds_ref(tree) else tree
+    return _Unfolding(tree, report).of(tree, (), 0) if _holds_ref(tree, clean) else tree
 
 
-def _holds_ref(node: Node) -> bool:
-    return _is_ref(node) or (node.is_mapping and any(map(_holds_ref, node.value.values())))
+def _holds_ref(node: Node, clean: Clean) -> bool:
+    if type(node.value) is not dict:
+        return False
+    key = id(node.value)
+    if key in clean:
+        return False
+    if _is_ref(node) or any(_holds_ref(item, clean) for item in node.value.values()):
+        return True
+    clean[key] = node
+    return False
 
 
 def _is_ref(node: Node) -> bool:

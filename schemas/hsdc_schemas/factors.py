@@ -71,7 +71,7 @@ def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
                     yield (*path, name)
             else:
                 yield from factors(before, after, (*path, name))
-    elif isinstance(old, Mapping) and isinstance(new, Mapping):
+    elif type(old) is dict and type(new) is dict:
         for key in dict.fromkeys((*old, *new)):
             if key not in old or key not in new:
                 yield (*path, key)

@@ -72,7 +72,7 @@ hsdc: 1
 dataset: rows
 title: Four rows
 format: csv
-splits: {train: "file:data/rows.csv", validation: "file:data/rows.csv", test: "file:data/rows.csv"}
+splits: {train: "file:data/train.csv", validation: "file:data/validation.csv", test: "file:data/test.csv"}
 columns: [id, text, tone]
 id: id
 text: text
@@ -85,7 +85,10 @@ profile: demo
 title: On the CPU
 execution: {device: cpu, precision: float32, threads: 1}
 """,
-    "data/rows.csv": "id,text,tone\na,ab,good\nb,ba,bad\nc,aa,good\nd,bb,bad\n",
+    **{
+        f"data/{split}.csv": f"id,text,tone\n{split}1,ab,good\n{split}2,ba,bad\n"
+        for split in ("train", "validation", "test")
+    },
 }
 MODEL = "hsdc: 1\nmodel: tiny\ntitle: A tiny model\nlicense: Apache-2.0\nsource: hf:{}\nrevision: {}\n"
 
