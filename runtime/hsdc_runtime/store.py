@@ -6,14 +6,13 @@ object gets one whose bytes were hashed again; a damaged one is moved to the qua
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hsdc_schemas.digests import PREFIX, canonical, digest_file, sync_folder, write_atomically
+from hsdc_schemas.digests import PREFIX, canonical, digest_file, from_json, sync_folder, write_atomically
 from hsdc_schemas.manifest import sealed
 from hsdc_schemas.record import Artifact
 
@@ -99,7 +98,7 @@ class Store:
     def action(self, key: str) -> Action | None:
         """What is known of a stage key; an entry that cannot be read, or was changed, counts as unknown."""
         try:
-            value = json.loads(self._action_path(key).read_bytes())
+            value = from_json(self._action_path(key).read_bytes())
             if sealed(value) != value or value["key"] != key:
                 return None
             outputs = {name: Artifact.model_validate(item) for name, item in value["outputs"].items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
@@ -21,6 +22,16 @@ _ENCODER = msgspec.json.Encoder(order="sorted")
 def canonical(value: Any) -> bytes:
     """RFC 8785 bytes of a JSON value; ValueError where it holds what RFC 8785 has no bytes for."""
     return canonical_ready(ready(value))
+
+
+def from_json(data: bytes) -> Any:
+    """The value of JSON bytes, with whole numbers beyond 2**53 - 1 as the floats that RFC 8785 writes so."""
+    return json.loads(data, parse_int=_whole)
+
+
+def _whole(digits: str) -> int | float:
+    value = int(digits) if len(digits) < 18 else LARGEST + 1
+    return value if abs(value) <= LARGEST else float(digits)
 
 
 def canonical_ready(value: Any) -> bytes:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from hsdc_schemas.digests import canonical, digest_files, digest_json
+from hsdc_schemas.digests import canonical, digest_files, digest_json, from_json
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.model_files import tokenizer_files
 from hsdc_schemas.spec import Execution, Experiment, Model, Reproduces
@@ -119,7 +118,7 @@ def load_sealed(path: Path, shown: str, model: type[_M]) -> _M:
     if data.startswith((b"<<<<<<<", b"=======", b">>>>>>>")) or b"\n<<<<<<< " in data:
         raise fail("E502", Exit.NO, f"{shown} holds conflict markers", None, "hsdc compile writes it anew")
     try:
-        value = json.loads(data)
+        value = from_json(data)
         body = {key: item for key, item in value.items() if key != "digest"}
         intact = digest_json(body) == value.get("digest") and canonical(value) + b"\n" == data
         loaded = model.model_validate_json(data) if intact else None

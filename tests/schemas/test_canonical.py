@@ -7,7 +7,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsdc_schemas.digests import LARGEST, canonical
+from hsdc_schemas.digests import LARGEST, canonical, from_json
 
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -17,12 +17,16 @@ VALUES = st.recursive(LEAVES, lambda below: st.lists(below) | st.dictionaries(TE
 
 @given(VALUES)
 def test_values(value: object) -> None:
-    assert canonical(value) == rfc8785.dumps(value)  # type: ignore[arg-type]
+    written = canonical(value)
+    assert written == rfc8785.dumps(value)  # type: ignore[arg-type]
+    assert canonical(from_json(written)) == written
 
 
 @given(FLOATS | st.integers(-(10**30), 10**30).map(float) | st.floats(1e-9, 1e-3) | st.floats(1e14, 1e22))
 def test_numbers(value: float) -> None:
-    assert canonical([value]) == rfc8785.dumps([value])
+    written = canonical([value])
+    assert written == rfc8785.dumps([value])
+    assert canonical(from_json(written)) == written
 
 
 @pytest.mark.parametrize("value", [LARGEST + 1, -LARGEST - 1, float("nan"), float("inf"), "\ud800", {"a": 2**70}])
