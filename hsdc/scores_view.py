@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hsdc.terminal import columns
 from hsdc_schemas.digests import short
 from hsdc_schemas.record import Record, Reproduction
-from hsdc_schemas.scores import Confusion, Figure, figure, parse_metric, table
+from hsdc_schemas.scores import ClassRow, Confusion, Figure, figure, parse_metric, table, wilson
 
 VARIANTS = {"raw": "as trained", "calibrated": "calibrated", "tuned": "with thresholds"}
 
@@ -17,10 +17,10 @@ def scores(record: Record) -> list[str]:
     counts = _confusions(record)
     raw = counts["raw"]["all"]
     lines = [f"scores of {record.run} on {_split(record)}"]
-    rows = [("  head", "label", "precision", "recall", "F1", "support")]
+    rows = [("  head", "label", "precision", "recall", "its 95 % interval", "F1", "support")]
     for head, confusion in raw.items():
         for row in table(confusion):
-            figures = (shown(row.precision), shown(row.recall), shown(row.f1))
+            figures = (shown(row.precision), shown(row.recall), _interval(row), shown(row.f1))
             rows.append((f"  {head}", row.label, *figures, f"{row.support:,}"))
     lines += columns(rows)
     lines.append("")
@@ -30,6 +30,14 @@ def scores(record: Record) -> list[str]:
         lines += ["", *columns(_slice_rows(counts["raw"], slices))]
     reasons = sorted(set(_undefined(counts)))
     return lines + [f"  undefined: {reason}" for reason in reasons]
+
+
+def _interval(row: ClassRow) -> str:
+    """Wilson's interval of a recall: what other rows of the same kind might give."""
+    if row.recall.value is None:
+        return "–"
+    low, high = wilson(round(row.recall.value * row.support), row.support)
+    return f"{low:.2f} to {high:.2f}"
 
 
 def _confusions(record: Record) -> dict[str, dict[str, dict[str, Confusion]]]:

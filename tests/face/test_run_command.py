@@ -225,8 +225,8 @@ def test_the_scores_are_those_of_the_counts() -> None:
     lines = scores_view.scores(made())
     tables = [" ".join(line.split()) for line in lines]
     # cold: 3 of 5 answers, 3 of 4 rows; warm: 4 of 5 answers, 4 of 6 rows
-    assert "tone cold 0.6000 0.7500 0.6667 4" in tables
-    assert "tone warm 0.8000 0.6667 0.7273 6" in tables
+    assert "tone cold 0.6000 0.7500 0.30 to 0.95 0.6667 4" in tables
+    assert "tone warm 0.8000 0.6667 0.30 to 0.90 0.7273 6" in tables
     assert "as trained 0.6970 0.6970" in tables
     assert "calibrated 0.6970 0.6970" in tables
     assert not any("undefined" in line for line in lines)
