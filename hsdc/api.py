@@ -7,8 +7,8 @@ from pathlib import Path
 from hsdc_compiler.pipeline import DEFAULT_PROFILE, Compilation
 from hsdc_compiler.pipeline import compile_project as _compile
 from hsdc_compiler.project import find_root
-from hsdc_runtime.run import manifest_path, record_path
 from hsdc_schemas.manifest import Manifest, load_sealed
+from hsdc_schemas.places import manifest_path, record_path
 from hsdc_schemas.record import Record
 
 

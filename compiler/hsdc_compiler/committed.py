@@ -6,10 +6,9 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 
 from hsdc_compiler.changes import Change
-from hsdc_compiler.project import GENERATED
-from hsdc_schemas.digests import short, sync_folder
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
 from hsdc_schemas.manifest import Input, Manifest, load_sealed
+from hsdc_schemas.places import GENERATED, manifest_path, record_path
 from hsdc_schemas.record import Record
 
 KEPT = ("value", "execution", "input", "claim")  # what a finished record stands on
@@ -17,7 +16,7 @@ KEPT = ("value", "execution", "input", "claim")  # what a finished record stands
 
 def committed_manifest(root: Path, profile: str, name: str) -> Manifest | None:
     """The manifest of a run as it was committed; None where there is no intact one."""
-    path = f"{GENERATED}/{profile}/{name}.lock.json"
+    path = manifest_path(profile, name)
     try:
         return load_sealed(root / path, path, Manifest)
     except HsdcError:
@@ -48,20 +47,9 @@ def protected(root: Path, manifest: Manifest, changes: Iterable[Change]) -> list
     return [Diagnostic("E804", Exit.POLICY, message, None, hint)]
 
 
-def set_record_aside(root: Path, profile: str, name: str) -> str:
-    """Move the record of a superseded run to `superseded/`, under its digest; the path that it has now."""
-    folder = root / GENERATED / profile
-    record = finished_record(root, profile, name)
-    (folder / "superseded").mkdir(exist_ok=True)
-    kept = f"{GENERATED}/{profile}/superseded/{name}.{short(record.digest if record else '')}.record.json"
-    (folder / f"{name}.record.json").replace(root / kept)
-    sync_folder(folder)
-    return kept
-
-
 def finished_record(root: Path, profile: str, name: str) -> Record | None:
     """The intact record of a run, whatever manifest it stands on."""
-    path = f"{GENERATED}/{profile}/{name}.record.json"
+    path = record_path(profile, name)
     try:
         return load_sealed(root / path, path, Record)
     except HsdcError:

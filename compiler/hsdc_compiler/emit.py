@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 
 from hsdc_compiler.node import Node, dotted
-from hsdc_compiler.project import GENERATED
 from hsdc_schemas.digests import canonical_ready, ready
 from hsdc_schemas.manifest import Manifest
+from hsdc_schemas.places import GENERATED
 
 
 class Emitter:

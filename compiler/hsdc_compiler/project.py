@@ -17,7 +17,6 @@ from hsdc_schemas.spec import SLOTS
 
 SPECS = "specs"
 SUFFIX = ".yaml"
-GENERATED = "generated"
 LOCK = "locks/runtime.txt"
 HEADERS = ("hsdc", "run", "title", "notes", "extends", "budget", "why", "restore", "change", "matrix", "reproduces")
 

@@ -6,11 +6,12 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from hsdc_compiler.committed import protected, set_record_aside
+from hsdc_compiler.committed import finished_record, protected
 from hsdc_compiler.pipeline import Compilation
 from hsdc_compiler.stamp import STAMPS, outlive, stamp_bytes
 from hsdc_schemas.digests import write_atomically
 from hsdc_schemas.errors import Exit, gravest, sorted_diagnostics
+from hsdc_schemas.places import set_record_aside
 
 
 def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> Compilation:
@@ -23,8 +24,9 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
         return replace(compilation, diagnostics=sorted_diagnostics((*compilation.diagnostics, *faults)))
     written = []
     for run in compilation.runs:
-        if standing[run.name]:
-            written.append(set_record_aside(root, compilation.profile, run.name))
+        record = finished_record(root, compilation.profile, run.name) if standing[run.name] else None
+        if record is not None:
+            written.append(set_record_aside(root, record))
         for path in run.stale:
             # Whole or absent, but not forced to the disk: a manifest that a crash takes is compiled again.
             write_atomically(root / path, run.files[path], durable=False)

@@ -18,11 +18,12 @@ from hsdc_compiler.git import FAULTS as GIT_FAULTS
 from hsdc_compiler.git import LINK, MODULE, Blobs, Entry, Repository, Tree, is_plain
 from hsdc_compiler.lock import Locker
 from hsdc_compiler.pipeline import Compiled, compile_project
-from hsdc_compiler.project import GENERATED, LOCK, SPECS
+from hsdc_compiler.project import LOCK, SPECS
 from hsdc_schemas.digests import digest_file, digest_json
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 from hsdc_schemas.manifest import Input, InputFile, Manifest, load_sealed
 from hsdc_schemas.model_files import PATTERNS
+from hsdc_schemas.places import GENERATED
 from hsdc_schemas.record import Record
 from hsdc_schemas.sources import parse_source
 from hsdc_schemas.spec import Experiment

@@ -12,10 +12,11 @@ from pathlib import Path
 from hsdc.output import fitting, inert
 from hsdc.terminal import columns, show_diagnostics
 from hsdc_compiler.pipeline import Compilation, Compiled, compile_project
-from hsdc_compiler.project import GENERATED, SPECS, find_root
+from hsdc_compiler.project import SPECS, find_root
 from hsdc_compiler.publish import write
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
+from hsdc_schemas.places import GENERATED
 
 
 def execute(options: argparse.Namespace) -> int:

@@ -14,10 +14,11 @@ from hsdc.output import cut, holds, say
 from hsdc.terminal import columns, show_diagnostics, style
 from hsdc_compiler.node import dotted
 from hsdc_compiler.pipeline import Compilation, Compiled, compile_project
-from hsdc_compiler.project import GENERATED, Project, find_root
+from hsdc_compiler.project import Project, find_root
 from hsdc_schemas.errors import Exit, HsdcError
 from hsdc_schemas.factors import factors
 from hsdc_schemas.manifest import load_sealed
+from hsdc_schemas.places import GENERATED
 from hsdc_schemas.record import Record
 from hsdc_schemas.scores import Confusion, figure, parse_metric
 

@@ -15,12 +15,13 @@ from hsdc import scores_view
 from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
 from hsdc_runtime.inputs import verify_inputs
-from hsdc_runtime.run import Outcome, finished_record, manifest_path, run
+from hsdc_runtime.run import Outcome, finished_record, run
 from hsdc_runtime.work import Busy, Interrupted
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail, gravest
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Manifest, load_sealed
+from hsdc_schemas.places import manifest_path
 
 
 class Stop:

@@ -12,12 +12,13 @@ from pathlib import Path
 from hsdc.output import inert, say
 from hsdc.terminal import columns, style
 from hsdc_runtime.rerun import Rerun
-from hsdc_runtime.run import GENERATED, finished_record, manifest_path
+from hsdc_runtime.run import finished_record
 from hsdc_runtime.verify import Finding, verify_run, verify_store
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Exit, did_you_mean, fail
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Manifest, load_sealed
+from hsdc_schemas.places import GENERATED, manifest_path
 
 STYLES = {"ok": "good", "missing": "warning", "damaged": "bad", "changed": "bad"}
 PLURALS = {"object": "objects", "action": "actions", "manifest": "manifests", "record": "records"}

@@ -13,12 +13,12 @@ from typing import TypeVar
 from hsdc_runtime.ledger import Ledger
 from hsdc_runtime.locks import alone
 from hsdc_runtime.rerun import AREA
-from hsdc_runtime.run import GENERATED
 from hsdc_runtime.store import Store
 from hsdc_runtime.work import Busy
 from hsdc_schemas.digests import PREFIX
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.manifest import Manifest, load_sealed
+from hsdc_schemas.places import GENERATED
 from hsdc_schemas.record import Record
 
 _M = TypeVar("_M", Manifest, Record)

@@ -137,6 +137,8 @@ def _call(name: str, work: Work) -> Made:
     try:
         stage: Callable[[Work], Made] = getattr(importlib.import_module(f"hsdc_runtime.stages.{name}"), name)
     except ImportError as error:
+        if (error.name or "").startswith("hsdc_"):
+            raise
         message = f"running needs the extra 'runtime', and '{error.name}' is not installed"
         raise fail("E431", Exit.ENVIRONMENT, message, None, EXTRA) from None
     try:

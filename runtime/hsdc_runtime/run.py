@@ -19,13 +19,13 @@ from hsdc_runtime.locks import working
 from hsdc_runtime.plan import plan
 from hsdc_runtime.reproduce import reproduce
 from hsdc_runtime.store import STORE, Store
-from hsdc_schemas.digests import canonical, short, write_atomically
+from hsdc_schemas.digests import canonical, write_atomically
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import SCHEMA_VERSION, Manifest, load_sealed, sealed
+from hsdc_schemas.places import record_path, set_record_aside
 from hsdc_schemas.record import Environment, Record, Reproduction, RowCounts, StageRecord
 
-GENERATED = "generated"
 ANEW_FROM = "train"
 
 
@@ -37,16 +37,6 @@ class Outcome:
     path: str
     written: bool
     remade: tuple[str, ...]
-
-
-def manifest_path(profile: str, run: str) -> str:
-    """Where a manifest is, relative to the root."""
-    return f"{GENERATED}/{profile}/{run}.lock.json"
-
-
-def record_path(profile: str, run: str) -> str:
-    """Where a record is, relative to the root."""
-    return f"{GENERATED}/{profile}/{run}.record.json"
 
 
 def finished_record(root: Path, manifest: Manifest) -> Record | None:
@@ -119,13 +109,10 @@ def _run(
 
 
 def _keep_former(root: Path, manifest: Manifest) -> None:
-    """Move the record of another manifest of this run to `superseded/`: what was measured is never written over."""
-    path = root / record_path(manifest.profile, manifest.run)
-    if path.exists():
-        digest = load_sealed(path, path.name, Record).digest
-        kept = path.parent / "superseded" / f"{manifest.run}.{short(digest)}.record.json"
-        kept.parent.mkdir(exist_ok=True)
-        path.replace(kept)
+    """Set the record of another manifest of this run aside."""
+    path = record_path(manifest.profile, manifest.run)
+    if (root / path).exists():
+        set_record_aside(root, load_sealed(root / path, path, Record))
 
 
 def _original(root: Path, manifest: Manifest) -> Record | None:

@@ -11,12 +11,12 @@ from typing import Literal, TypeVar
 
 from hsdc_runtime.inputs import verify_inputs
 from hsdc_runtime.ledger import LEDGER, read_only
-from hsdc_runtime.run import GENERATED, manifest_path, record_path
 from hsdc_runtime.store import STORE, Damaged, Store
 from hsdc_runtime.tensor_files import first_that_differs, tensors_in
 from hsdc_schemas.digests import PREFIX, canonical, digest_bytes, digest_file, digest_json, short
 from hsdc_schemas.errors import HsdcError
 from hsdc_schemas.manifest import Manifest, load_sealed
+from hsdc_schemas.places import GENERATED, manifest_path, record_path
 from hsdc_schemas.record import Artifact, Record, StageRecord
 
 State = Literal["ok", "missing", "damaged", "changed"]

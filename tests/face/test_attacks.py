@@ -59,7 +59,9 @@ def test_a_record_of_another_manifest_is_kept(tmp_path: Path, monkeypatch: pytes
     old = tmp_path / "generated/demo/one.record.json"
     old.parent.mkdir(parents=True)
     old.write_text("measured")
-    monkeypatch.setattr(running, "load_sealed", lambda *_: SimpleNamespace(digest="sha256:0123456789abcdef"))
+    monkeypatch.setattr(
+        running, "load_sealed", lambda *_: SimpleNamespace(digest="sha256:0123456789abcdef", run="one", profile="demo")
+    )
     running._keep_former(tmp_path, SimpleNamespace(run="one", profile="demo"))  # type: ignore[arg-type]
     assert not old.exists()
     assert (old.parent / "superseded/one.0123456789ab.record.json").read_text() == "measured"

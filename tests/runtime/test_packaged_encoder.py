@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hsdc.__main__ import main
-from hsdc_runtime.run import record_path
 from hsdc_schemas.manifest import load_sealed
+from hsdc_schemas.places import record_path
 from hsdc_schemas.record import Record
 
 ROOT = Path(__file__).resolve().parents[2]
