@@ -155,7 +155,7 @@ def test_another_header_is_refused(tmp_path: Path, header: str, words: str) -> N
         ("id,text,tone,topic\n", "csv", "E624", None, None),
         (" [ ] ", "json", "E624", None, None),
         ('{"id": 1}', "json", "E623", 1, 1),
-        ('[\n  {"id": "a",}]', "json", "E623", 2, 14),
+        ('[\n  {"id": "a"; }]', "json", "E623", 2, 13),
         ('[\n{"id": "a"}\n{"id": "b"}]', "json", "E623", 3, 1),
         ('[{"id": "a"},\n]', "json", "E623", 2, 1),
         ('[{"id": "a"}', "json", "E623", 1, 13),
