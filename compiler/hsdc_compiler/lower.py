@@ -45,6 +45,7 @@ class Lowering:
         self.settings = ready(essence(execution))
         self.packages = packages
         self._parts: dict[tuple[str, str, int], msgspec.Raw] = {}
+        self._executions: dict[str, dict[str, Any]] = {}
         self._inputs: dict[tuple[int, ...], tuple[tuple[Input, ...], dict[str, str], Any]] = {}
 
     def lower(self, run: Resolved, inputs: tuple[Input, ...]) -> tuple[Manifest, bytes]:
@@ -94,19 +95,23 @@ class Lowering:
         used: Mapping[str, str],
     ) -> str:
         """The key of a stage; what it reads of the experiment is written once for all runs that share it."""
-        part = {
-            "experiment": {name: self._part(stage, name, values["experiment"]) for name in _sections_read(stage)},
-            **section({"execution": values["execution"]}, stage.sections),
-        }
+        experiment = values["experiment"]
+        part = {**self._settings(stage), "experiment": {n: self._part(stage, n, experiment[n]) for n in _read(stage)}}
         return stage_key(stage, part, digests, keys, used)
 
-    def _part(self, stage: Stage, name: str, experiment: Mapping[str, Any]) -> msgspec.Raw:
+    def _part(self, stage: Stage, name: str, made: Any) -> msgspec.Raw:
         """What a stage reads of one section of an experiment."""
-        known = (stage.name, name, id(experiment[name]))
+        known = (stage.name, name, id(made))
         if known not in self._parts:
-            picked = section({"experiment": {name: experiment[name]}}, stage.sections)
+            picked = section({"experiment": {name: made}}, _read(stage)[name])
             self._parts[known] = msgspec.Raw(canonical_ready(picked["experiment"][name]))
         return self._parts[known]
+
+    def _settings(self, stage: Stage) -> dict[str, Any]:
+        """What a stage reads of the execution."""
+        if stage.name not in self._executions:
+            self._executions[stage.name] = section({"execution": self.settings}, stage.sections)
+        return self._executions[stage.name]
 
     def _shared(self, inputs: tuple[Input, ...]) -> tuple[dict[str, str], Any]:
         key = tuple(map(id, inputs))
@@ -116,9 +121,14 @@ class Lowering:
 
 
 @cache
-def _sections_read(stage: Stage) -> tuple[str, ...]:
-    parts = (path.split(".") for path in stage.sections)
-    return tuple(dict.fromkeys(part[1] for part in parts if part[0] == "experiment"))
+def _read(stage: Stage) -> dict[str, tuple[str, ...]]:
+    """The sections of the experiment that a stage reads, each with the stage's paths into it."""
+    found: dict[str, list[str]] = {}
+    for path in stage.sections:
+        top, name, *_ = path.split(".")
+        if top == "experiment":
+            found.setdefault(name, []).append(path)
+    return {name: tuple(paths) for name, paths in found.items()}
 
 
 def _plan(stage: Stage, key: str) -> StagePlan:

@@ -88,6 +88,7 @@ class Project:
     def _linked(self, folder: str) -> bool:
         return (self.root / folder).resolve() != self.root.resolve() / folder
 
+    @cache  # noqa: B019 - a project lives as long as one compilation
     def names(self, folder: str) -> tuple[str, ...]:
         """Names of the components in `specs/<folder>`."""
         return tuple(self._listing(f"{SPECS}/{folder}"))

@@ -39,14 +39,16 @@ PHASES = (
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
 WRITING = os.O_WRONLY | os.O_RDWR
 PATIENCE = 60.0
+AIMED = ("train's checkpoint", "other stages", "publish", APPEND, "record")  # short ones, rarely hit by chance
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill: after some seconds, or before some operation; with neither, never."""
+    """When to kill: after some seconds, or before some operation, of all or of a phase; with neither, never."""
 
     seconds: float | None = None
     operation: int | None = None
+    phase: str = ""
 
 
 class Noted:
@@ -92,7 +94,7 @@ def start(work: Callable[[], int], moment: Moment, noted: Noted, output: Path, g
         if guard is not None:
             guard()
         _name_phases(noted)
-        _count_operations(noted, moment.operation)
+        _count_operations(noted, moment)
         code = work()
     except BaseException:
         traceback.print_exc()
@@ -119,13 +121,15 @@ def ended(pid: int, noted: Noted, moment: Moment = Moment(), began: float | None
     return Ending(None, code, noted[1], seconds)
 
 
-def _count_operations(noted: Noted, last: int | None) -> None:
-    """Count what changes files, and die at operation `last`: a write is half done then, the ledger's last line torn."""
-    write, fsync = os.write, os.fsync
+def _count_operations(noted: Noted, moment: Moment) -> None:
+    """Count what changes files, and die at the moment: a write is half done then, the ledger's last line torn."""
+    write, fsync, left = os.write, os.fsync, moment.operation or 0
 
     def operation(half: Callable[[], object] | None = None) -> None:
+        nonlocal left
         noted[1] += 1
-        if noted[1] == last:
+        left -= moment.phase in ("", noted.phase)
+        if left == 0 and moment.operation is not None and moment.phase in ("", noted.phase):
             if half is not None:
                 half()
             os.kill(os.getpid(), signal.SIGKILL)

@@ -51,7 +51,7 @@ def at_any_time(root: Path, wanted: Expected) -> Iterator[str]:
             yield f"{name} is neither absent nor that of the reference"
     yield from _objects(root)
     yield from _chain(root, torn_allowed=True)
-    yield from _held(root)
+    yield from held(root)
 
 
 def once_finished(root: Path, wanted: Expected) -> Iterator[str]:
@@ -77,7 +77,7 @@ def once_finished(root: Path, wanted: Expected) -> Iterator[str]:
     told = [entry for entry in entries if entry["event"] in ("run finished", "run checked")]
     if not told or any(entry["record"] != record["digest"] for entry in told):
         yield "the ledger does not name the record"
-    yield from _held(root)
+    yield from held(root)
 
 
 def chain(root: Path) -> Iterator[str]:
@@ -95,10 +95,15 @@ def _outputs(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _facts(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        stage["name"]: {name: value for name, value in stage["facts"].items() if not name.endswith("_per_second")}
-        for stage in record["stages"]
-    }
+    return {stage["name"]: _untimed(stage["facts"]) for stage in record["stages"]}
+
+
+def _untimed(facts: Any) -> Any:
+    """Facts without how long something took, or how fast it was."""
+    if not isinstance(facts, dict):
+        return facts
+    timed = ("_per_second", "seconds")
+    return {name: _untimed(value) for name, value in facts.items() if not name.endswith(timed)}
 
 
 def _object(root: Path, digest: str) -> Path:
@@ -143,7 +148,7 @@ def _chain(root: Path, *, torn_allowed: bool) -> Iterator[str]:
         previous = line
 
 
-def _held(root: Path) -> Iterator[str]:
+def held(root: Path) -> Iterator[str]:
     """Locks that somebody holds though nobody is left; the files themselves may stay."""
     for path in (root / ".hsdc").rglob("*.lock"):
         with path.open("r+b") as file:
