@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # The environment is .venv and nothing around it.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV
 
-.PHONY: help setup setup-dev demo test lint types fmt bench fuzz clean
+.PHONY: help setup setup-dev demo test lint types fmt bench fuzz soak clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,9 @@ fuzz: $(DEV)  ## fuzz the readers of specs and manifests for two minutes
 	mkdir -p .cache/fuzz/spec .cache/fuzz/manifest
 	$(BIN)/python tests/fuzz/fuzz.py spec $(FUZZ) -artifact_prefix=.cache/fuzz/ .cache/fuzz/spec tests/fuzz/corpus/spec
 	$(BIN)/python tests/fuzz/fuzz.py manifest $(FUZZ) -artifact_prefix=.cache/fuzz/ .cache/fuzz/manifest tests/fuzz/corpus/manifest
+
+soak: $(RUNTIME)  ## kill compilations, runs and writers of the ledger 300 times: what they leave must be whole
+	$(BIN)/python tests/soak/soak.py
 
 clean:  ## remove .venv, build leftovers and caches; results in .hsdc and generated stay
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -180,8 +180,13 @@ def _ledger(root: Path, record: Record | None) -> Finding:
     if half:
         note += f"; a last line of {half} bytes was left half by a writer that was stopped"
     if record is not None:
-        written = {"event": "run finished", "record": record.digest}.items()
-        lines = [number for number, entry in enumerate(entries, 1) if written <= entry.items()]
+        # A run that was killed between its record and this line is only noted when it is checked.
+        noted = ("run finished", "run checked")
+        lines = [
+            number
+            for number, entry in enumerate(entries, 1)
+            if entry.get("event") in noted and entry.get("record") == record.digest
+        ]
         note += f"; line {lines[0]} notes this record" if lines else "; this record was not written here"
     return Finding("ledger", LEDGER, "ok", note)
 
