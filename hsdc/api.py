@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from hsdc_compiler.pipeline import DEFAULT_PROFILE, Compilation
+from hsdc_compiler.compilation import Compilation
+from hsdc_compiler.pipeline import DEFAULT_PROFILE
 from hsdc_compiler.pipeline import compile_project as _compile
 from hsdc_compiler.project import find_root
 from hsdc_schemas.manifest import Manifest, load_sealed

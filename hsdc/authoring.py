@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
+from hsdc_compiler.compilation import Compilation
 from hsdc_compiler.edit import PROSE, Written, prose, value_of
 from hsdc_compiler.node import Path as KeyPath
 from hsdc_compiler.node import dotted
-from hsdc_compiler.pipeline import DEFAULT_PROFILE, Compilation
+from hsdc_compiler.pipeline import DEFAULT_PROFILE
 from hsdc_compiler.project import SPECS, Project
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 from hsdc_schemas.factors import factors

@@ -8,9 +8,10 @@ from functools import cached_property, lru_cache
 from pathlib import Path as FilePath
 from typing import Any
 
+from hsdc_compiler.compilation import Resolution
 from hsdc_compiler.node import Mark, Node, Path, Source, dotted
 from hsdc_compiler.parse import parse
-from hsdc_compiler.pipeline import Resolution, compile_project
+from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import SPECS, Project
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.spec import SLOTS, Execution, Model, factor_mark

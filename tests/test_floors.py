@@ -37,7 +37,7 @@ NETWORK_ROOM = "compiler/hsdc_compiler/hub.py"
 UNSTEADY = {"time", "random", "datetime", "secrets", "uuid"}
 UNSTEADY_CALLS = {"os.urandom", "os.getrandom"}
 # of the compiler, no passes: what passes share
-VALUES = {"sections", "node", "merge", "cache", "changes"}
+VALUES = {"compilation", "sections", "node", "merge", "cache", "changes"}
 VALUES |= {"committed", "project", "diagnostics", "git", "edit"}
 # of the compiler, no passes: may call passes
 ORDER = {"__init__", "pipeline", "publish", "project", "sides"}

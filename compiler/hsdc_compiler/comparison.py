@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from hsdc_compiler.compilation import Compiled
 from hsdc_compiler.node import Node, Path, dotted
 from hsdc_compiler.parse import parse
-from hsdc_compiler.pipeline import Compiled
 from hsdc_compiler.project import LOCK, SPECS
 from hsdc_compiler.sides import Side, Standing, spec_path
 from hsdc_schemas.factors import ABSENT, changed_leaves, essence

@@ -9,9 +9,10 @@ from pathlib import Path
 from hsdc_compiler.bind import Bound, bind
 from hsdc_compiler.budget import Side, budget
 from hsdc_compiler.cache import InputCache
-from hsdc_compiler.changes import Change, changes
+from hsdc_compiler.changes import changes
 from hsdc_compiler.check import check
 from hsdc_compiler.committed import committed_manifest, orphans, with_committed
+from hsdc_compiler.compilation import Compilation, Compiled, Resolution
 from hsdc_compiler.emit import Emitter
 from hsdc_compiler.expand import expand
 from hsdc_compiler.hub import fetch
@@ -26,55 +27,9 @@ from hsdc_compiler.rules import claim, rules
 from hsdc_compiler.sections import Sections
 from hsdc_compiler.stamp import sources_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
-from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.spec import SLOTS, Experiment, Profile
 
 DEFAULT_PROFILE = "demo"
-
-
-@dataclass(frozen=True)
-class Compiled:
-    """One run after compilation: its manifest and how it differs from the one on disk."""
-
-    name: str
-    manifest: Manifest
-    parent: str | None
-    factors: tuple[KeyPath, ...]
-    budget: int | None
-    equal_to: str | None
-    files: dict[str, bytes]
-    stale: tuple[str, ...]
-    changes: tuple[Change, ...]
-    not_read: tuple[str, ...]
-    tree: Node
-
-
-@dataclass(frozen=True)
-class Resolution:
-    """One run before its inputs are locked: what its specs say, slots not yet filled, and the tree that comes of it."""
-
-    parent: str | None
-    written: Node
-    tree: Node
-    experiment: Experiment
-
-
-@dataclass(frozen=True)
-class Compilation:
-    """What a compilation found: runs in order of their names, and every diagnostic, sorted."""
-
-    profile: str
-    runs: tuple[Compiled, ...]
-    diagnostics: tuple[Diagnostic, ...]
-    orphans: tuple[str, ...] = ()
-    written: tuple[str, ...] = ()
-    sources: str = ""
-    inputs: dict[str, list[int]] = field(default_factory=dict)
-    resolved: dict[str, Resolution] = field(default_factory=dict)
-
-    @property
-    def exit(self) -> Exit:
-        return gravest(self.diagnostics)
 
 
 @dataclass
@@ -132,20 +87,10 @@ def compile_project(
     layered, faults = inherit(documents, unread)
     session.faults += faults
     keep = _with_ancestors(wanted or tuple(documents), layered)
-    resolved: dict[str, _Run] = {}
-    for name in keep:
-        before = len(session.faults)
-        _resolve(session, layered[name], resolved)
-        if partial and gravest(session.faults[before:]) is Exit.SPEC:
-            resolved.pop(name, None)
-    compiled = []
+    resolved = _resolve_all(session, layered, keep, partial=partial)
+    compiled: list[Compiled] = []
     if lock and (partial or not _broken(session)):
-        lowering = Lowering(profile, session.profile.execution, session.packages)
-        tools = lowering, Emitter(root, profile)
-        for name in sorted(set(wanted or layered) & set(resolved)):
-            run = _lock_and_lower(session, layered[name], resolved, tools, check_only=check_only)
-            if run is not None:
-                compiled.append(run)
+        compiled = _lower_all(session, layered, resolved, sorted(set(wanted or layered)), check_only=check_only)
     cache.save()
     gone = () if wanted else orphans(root, profile, documents)
     diagnostics = sorted_diagnostics(session.faults)
@@ -154,6 +99,31 @@ def compile_project(
         for name, run in resolved.items()
     }
     return Compilation(profile, tuple(compiled), diagnostics, gone, (), "" if wanted else sources, cache.used, found)
+
+
+def _resolve_all(
+    session: _Session, layered: dict[str, Layered], names: Iterable[str], *, partial: bool
+) -> dict[str, _Run]:
+    """The runs that could be resolved, parents first; with `partial`, those without a fault of their own."""
+    resolved: dict[str, _Run] = {}
+    for name in names:
+        before = len(session.faults)
+        _resolve(session, layered[name], resolved)
+        if partial and gravest(session.faults[before:]) is Exit.SPEC:
+            resolved.pop(name, None)
+    return resolved
+
+
+def _lower_all(
+    session: _Session, layered: dict[str, Layered], resolved: dict[str, _Run], names: Iterable[str], *, check_only: bool
+) -> list[Compiled]:
+    """The manifests of the runs whose inputs could be locked, in the order of the names."""
+    lowering = Lowering(session.profile_name, session.profile.execution, session.packages)
+    tools = lowering, Emitter(session.project.root, session.profile_name)
+    runs = (
+        _lock_and_lower(session, layered[n], resolved, tools, check_only=check_only) for n in names if n in resolved
+    )
+    return [run for run in runs if run is not None]
 
 
 def run_names(root: Path) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from hsdc_compiler.committed import finished_record, protected
-from hsdc_compiler.pipeline import Compilation
+from hsdc_compiler.compilation import Compilation
 from hsdc_compiler.stamp import STAMPS, outlive, stamp_bytes
 from hsdc_schemas.digests import write_atomically
 from hsdc_schemas.errors import Exit, gravest, sorted_diagnostics

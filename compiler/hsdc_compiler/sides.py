@@ -14,10 +14,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from hsdc_compiler.cache import InputCache
+from hsdc_compiler.compilation import Compiled
 from hsdc_compiler.git import FAULTS as GIT_FAULTS
 from hsdc_compiler.git import LINK, MODULE, Blobs, Entry, Repository, Tree, is_plain
 from hsdc_compiler.lock import Locker
-from hsdc_compiler.pipeline import Compiled, compile_project
+from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import LOCK, SPECS
 from hsdc_schemas.digests import digest_file, digest_json
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from hsdc.output import fitting, inert
 from hsdc.terminal import columns, show_diagnostics
-from hsdc_compiler.pipeline import Compilation, Compiled, compile_project
+from hsdc_compiler.compilation import Compilation, Compiled
+from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import SPECS, find_root
 from hsdc_compiler.publish import write
 from hsdc_schemas.digests import short

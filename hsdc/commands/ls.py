@@ -12,8 +12,9 @@ from pathlib import Path
 from hsdc.origins import title_of
 from hsdc.output import cut, holds, say
 from hsdc.terminal import columns, show_diagnostics, style
+from hsdc_compiler.compilation import Compilation, Compiled
 from hsdc_compiler.node import dotted
-from hsdc_compiler.pipeline import Compilation, Compiled, compile_project
+from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import Project, find_root
 from hsdc_schemas.errors import Exit, HsdcError
 from hsdc_schemas.factors import factors

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hsdc.terminal import render
-from hsdc_compiler.pipeline import Compilation, compile_project
+from hsdc_compiler.compilation import Compilation
+from hsdc_compiler.pipeline import compile_project
 from hsdc_schemas.errors import HsdcError
 
 HERE = Path(__file__).resolve().parent

@@ -15,8 +15,9 @@ import yaml
 
 from docs.sessions import HEAVY, LIGHT, PAGE, page, steady
 from hsdc import cli, completion
+from hsdc_compiler.compilation import Compilation
 from hsdc_compiler.parse import parse
-from hsdc_compiler.pipeline import Compilation, compile_project
+from hsdc_compiler.pipeline import compile_project
 from hsdc_schemas.errors import HsdcError
 from hsdc_schemas.factors import essence, factors
 from hsdc_schemas.manifest import Manifest
