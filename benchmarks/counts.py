@@ -9,7 +9,8 @@ import numpy as np
 from benchmarks.padded import BATCH
 from hsdc_runtime.nn.batches import Rows
 from hsdc_runtime.nn.sampling import epoch_order, joint_weights, micro_batches, steps_of
-from hsdc_schemas.spec import Experiment, JointOversampling
+from hsdc_schemas.encoder import JointOversampling
+from hsdc_schemas.spec import Experiment
 
 
 @dataclass(frozen=True)

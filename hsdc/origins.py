@@ -14,7 +14,8 @@ from hsdc_compiler.parse import parse
 from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import SPECS, Project
 from hsdc_schemas.errors import Exit, HsdcError, fail
-from hsdc_schemas.spec import SLOTS, Execution, Model, factor_mark
+from hsdc_schemas.fields import Model, factor_mark
+from hsdc_schemas.spec import SLOTS, Execution
 
 DEFAULT = "default"
 DROPPED = "dropped"  # the remark of a layer that put another section in place of the one that held the value

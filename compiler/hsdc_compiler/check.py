@@ -12,7 +12,8 @@ from pydantic_core import ErrorDetails
 from hsdc_compiler.merge import FAULT
 from hsdc_compiler.node import Node, dotted
 from hsdc_schemas.errors import Diagnostic, Exit, Place, did_you_mean
-from hsdc_schemas.spec import SLOTS, Metric, Model, Name
+from hsdc_schemas.fields import Metric, Model, Name
+from hsdc_schemas.spec import SLOTS
 
 _M = TypeVar("_M", bound=Model)
 

@@ -20,11 +20,11 @@ from hsdc_compiler.node import Node, Path, dotted, kind_of
 from hsdc_compiler.parse import parse
 from hsdc_compiler.project import HEADERS
 from hsdc_schemas.errors import Exit, HsdcError, fail
-from hsdc_schemas.spec import Experiment
+from hsdc_schemas.spec import EXPERIMENTS
 
 LAST = ("change", "matrix")
 ORDER = (*HEADERS[:4], "kind", *(key for key in HEADERS[4:] if key not in LAST))
-ORDER += (*(key for key in Experiment.model_fields if key != "kind"), *LAST)
+ORDER += (*dict.fromkeys(key for kind in EXPERIMENTS.values() for key in kind.model_fields if key != "kind"), *LAST)
 PROSE = ("title", "notes", "why")
 INDENT = 2
 _UNSEEN = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")  # signs that JSON writes as they are

@@ -13,7 +13,8 @@ from hsdc_compiler.merge import fresh, merge, put
 from hsdc_compiler.node import Node, dotted
 from hsdc_compiler.project import HEADERS, Document
 from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
-from hsdc_schemas.spec import Model, Name, Reproduces, RunName
+from hsdc_schemas.fields import Model, Name, RunName
+from hsdc_schemas.spec import Reproduces
 
 MAX_GENERATIONS = 16
 MAX_FAULTS = 100  # of one kind, in one run

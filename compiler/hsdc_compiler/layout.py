@@ -16,10 +16,11 @@ import yaml
 from hsdc_compiler.edit import INDENT, LOADER, ORDER, compose, meaning
 from hsdc_compiler.parse import parse
 from hsdc_schemas.errors import Exit, HsdcError, Place, fail
-from hsdc_schemas.spec import SLOTS, Model, Profile
+from hsdc_schemas.fields import Model
+from hsdc_schemas.spec import SLOTS, Profile
 
-KINDS: dict[str, tuple[str, type[Model]]] = {"profiles": ("profile", Profile)}
-KINDS |= {folder: (slot, model) for slot, (folder, model) in SLOTS.items()}
+KINDS: dict[str, tuple[str, tuple[type[Model], ...]]] = {"profiles": ("profile", (Profile,))}
+KINDS |= {folder: (slot, models) for slot, (folder, models) in SLOTS.items()}
 _OF_THE_FILE = re.compile(r"#\s*yaml-language-server:|%|---")
 _OTHER_BREAKS = re.compile("[\x85\u2028\u2029]")
 
@@ -97,8 +98,9 @@ def _ranks(path: str) -> dict[str, int]:
     folder = PurePosixPath(path).parent.name
     keys: tuple[str, ...] = ORDER
     if folder in KINDS:
-        kind, model = KINDS[folder]
-        keys = tuple(dict.fromkeys(("hsdc", kind, "title", "notes", *model.model_fields)))
+        kind, models = KINDS[folder]
+        fields = (name for model in models for name in model.model_fields)
+        keys = tuple(dict.fromkeys(("hsdc", kind, "title", "notes", "extends", *fields, "change")))
     return {key: rank for rank, key in enumerate(keys)}
 
 

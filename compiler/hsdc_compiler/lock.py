@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from hsdc_compiler.cache import InputCache
+from hsdc_schemas.components import Endpoint
 from hsdc_schemas.digests import digest_files, digest_json
-from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
+from hsdc_schemas.draws import draw, rows_digest
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Input, InputFile
 from hsdc_schemas.model_files import model_files
@@ -30,13 +32,18 @@ class Locker:
     def lock(self, experiment: Experiment) -> tuple[tuple[Input, ...], list[Diagnostic]]:
         """The inputs that could be read, and the faults of the others."""
         jobs: list[tuple[str, Callable[[], Input]]] = []
-        heads = {name: (head.target or name, head.labels) for name, head in experiment.heads.items()}
+        heads = dict(experiment.tasks)
         schema = self._schema(experiment, heads)
-        for split, source in sorted(experiment.dataset.splits.items()):
+        for split in sorted(experiment.splits):
+            source = experiment.dataset.splits[split]
             key = f"dataset.{split} {source} {schema}"
             jobs.append((key, lambda split=split, source=source: self._split(experiment, split, source, heads, schema)))  # type: ignore[misc]
         model = experiment.model
-        jobs.append((f"model {model.source} {model.revision} {model.folder}", lambda: self._model(experiment)))
+        key = f"model {model.url} {model.served}" if isinstance(model, Endpoint) else f"model {essence(model)}"
+        jobs.append((key, lambda: self._model(experiment)))
+        if (name := experiment.subset) is not None:
+            key = f"subset.{name} {experiment.dataset.splits[experiment.dataset.subsets[name].split]} {schema}"
+            jobs.append((key, lambda: self._subset(experiment, name, heads, schema)))
         found: list[Input] = []
         faults: list[Diagnostic] = []
         for key, job in jobs:
@@ -98,6 +105,33 @@ class Locker:
             labels=facts["labels"],
         )
 
+    def _subset(
+        self, experiment: Experiment, name: str, heads: dict[str, tuple[str, tuple[str, ...]]], schema: str
+    ) -> Input:
+        """The rows that a subset draws, by a digest of their own."""
+        dataset = experiment.dataset
+        subset = dataset.subsets[name]
+        source = dataset.splits[subset.split]
+        path = locate_file(self.root, source)
+        digest = self.cache.digest(path)[0]
+        known = f"{digest} {schema} {name}"
+        if (facts := self.cache.facts.get(known)) is None:
+            try:
+                rows = draw(read_rows(path, source, dataset, heads).rows, subset)
+            except ValueError as error:
+                hint = "draw fewer, or from another split"
+                raise fail("E420", Exit.NO, f"the subset '{name}' cannot be drawn: {error}", None, hint) from None
+            facts = {"digest": rows_digest(rows), "rows": len(rows), "labels": label_counts(rows, heads)}
+            self.cache.note(known, facts)
+        return Input(
+            name=f"subset.{name}",
+            source=f"dataset.{subset.split}",
+            digest=facts["digest"],
+            files=(),
+            rows=facts["rows"],
+            labels=facts["labels"],
+        )
+
     def _require_own_sources(self) -> None:
         """What lies outside the project is named by who compiles it, not by who wrote the specs."""
         if self._own_sources is None:
@@ -111,14 +145,18 @@ class Locker:
 
     def _model(self, experiment: Experiment) -> Input:
         model = experiment.model
+        if isinstance(model, Endpoint):
+            return Input(
+                name="model", source=model.url, revision=model.served, digest=digest_json(essence(model)), files=()
+            )
         try:
-            folder = locate_model(self.root, model.source, model.revision, model.folder)
-            names = model_files(folder)
+            folder = locate_model(self.root, model.source, model.revision, model.folder, model.gguf)
+            names = model_files(folder, model.gguf, code=model.remote_code)
         except HsdcError as error:
             if self.fetch is None or not model.source.startswith("hf:") or error.exit is not Exit.ENVIRONMENT:
                 raise
             folder = self.fetch(model.source.removeprefix("hf:"), model.revision)
-            names = model_files(folder)
+            names = model_files(folder, model.gguf, code=model.remote_code)
         found = self.cache.digests([folder / name for name in names])
         pairs = zip(names, found, strict=True)
         files = [InputFile(path=name, digest=digest, bytes=size) for name, (digest, size) in pairs]

@@ -21,7 +21,7 @@ from hsdc_schemas.manifest import (
     input_digests,
 )
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
-from hsdc_schemas.stages import KINDS, Stage, section, stage_key
+from hsdc_schemas.stages import Stage, section, stage_key, stages_of
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Lowering:
 
     def lower(self, run: Resolved, inputs: tuple[Input, ...]) -> tuple[Manifest, bytes]:
         """The manifest of a run and its canonical bytes: experiment, inputs, stages with keys, environment."""
-        stages = KINDS[run.experiment.kind]
+        stages = stages_of(run.experiment, self.execution)
         digests, locked = self._shared(inputs)
         used = {name: self.packages.get(name, "") for stage in stages for name in stage.packages}
         values = {"experiment": run.essence, "execution": self.settings}

@@ -27,7 +27,7 @@ from hsdc_compiler.rules import claim, rules
 from hsdc_compiler.sections import Sections
 from hsdc_compiler.stamp import sources_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
-from hsdc_schemas.spec import SLOTS, Experiment, Profile
+from hsdc_schemas.spec import EXPERIMENTS, SLOTS, Experiment, Profile
 
 DEFAULT_PROFILE = "demo"
 
@@ -214,14 +214,17 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
     tree = refs(bound.tree, session.faults.append, session.clean)
     if any(fault.severity == "error" for fault in session.faults[before:]):
         return
-    assembled = session.sections.assemble(tree)
+    model = _kind(session, tree)
+    if model is None:
+        return
+    assembled = session.sections.assemble(tree, model)
     if assembled is None:
-        session.faults += check(tree, Experiment, HEADERS)[1]
+        session.faults += check(tree, model, HEADERS)[1]
     if assembled is None or header is None:
         return
     experiment, essence = assembled
-    broken = rules(experiment, tree)
-    if header.reproduces is not None and not broken:
+    broken = rules(experiment, tree, session.profile.execution)
+    if header.reproduces is not None and not any(item.severity == "error" for item in broken):
         broken += claim(experiment, header.reproduces, run.header, session.names)
     session.faults += broken
     side = Side(run.name, experiment, tree, run.document.free)
@@ -232,6 +235,21 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
         factors, faults = budget(side, resolved[run.parent].side, run.header)
         session.faults += faults
     resolved[run.name] = _Run(side, ready, factors)
+
+
+def _kind(session: _Session, tree: Node) -> type[Experiment] | None:
+    """The model of a run's kind."""
+    node = tree.value.get("kind")
+    if node is None:
+        hint = f"add 'kind' at the top: {', '.join(EXPERIMENTS)}"
+        session.faults.append(Diagnostic("E202", Exit.SPEC, "'kind' is missing", tree.mark.place(), hint))
+        return None
+    if not isinstance(node.value, str) or node.value not in EXPERIMENTS:
+        hint = did_you_mean(str(node.value), EXPERIMENTS)
+        message = f"'kind' cannot be '{node.plain()}'"
+        session.faults.append(Diagnostic("E205", Exit.SPEC, message, node.mark.place(), hint))
+        return None
+    return EXPERIMENTS[node.value]
 
 
 def _lock_and_lower(

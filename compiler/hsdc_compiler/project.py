@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
+from hsdc_compiler.merge import merge
 from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as Path_
 from hsdc_compiler.parse import parse
@@ -18,6 +19,8 @@ from hsdc_schemas.spec import SLOTS
 SPECS = "specs"
 SUFFIX = ".yaml"
 LOCK = "locks/runtime.txt"
+MAX_GENERATIONS = 16
+COMPONENT_HEADERS = ("hsdc", "extends", "title", "notes", "change")
 HEADERS = ("hsdc", "run", "title", "notes", "extends", "budget", "why", "restore", "change", "matrix", "reproduces")
 
 
@@ -59,6 +62,7 @@ class Project:
         self.root = root
         self.overlay = overlay or {}
         self._documents: dict[str, Document] = {}
+        self._bodies: dict[str, Document] = {}  # of components that extend another, by path
         self._plain: set[str] = set()  # regular files that no link leads to
 
     @cached_property
@@ -104,7 +108,26 @@ class Project:
         if name not in known:
             message = f"there is no {slot} component '{name}' in {SPECS}/{folder}"
             raise fail("E303", Exit.SPEC, message, wanted_at, did_you_mean(name, known))
-        return self._document(f"{SPECS}/{folder}/{name}.yaml", slot, name)
+        return self._derived(slot, self._document(f"{SPECS}/{folder}/{name}.yaml", slot, name), (name,))
+
+    def _derived(self, slot: str, document: Document, trail: tuple[str, ...]) -> Document:
+        """A component with what it changes laid over the component that it extends."""
+        extends = document.node.value.get("extends")
+        if extends is None:
+            return document
+        if document.path not in self._bodies:
+            place, known = extends.mark.place(), self.names(SLOTS[slot][0])
+            if extends.value not in known:
+                raise fail(
+                    "E303", Exit.SPEC, f"there is no {slot} '{extends.plain()}'", place, _nearest(extends, known)
+                )
+            if extends.value in trail or len(trail) > MAX_GENERATIONS:
+                way = " → ".join((*trail, extends.value))
+                raise fail("E305", Exit.SPEC, f"the components extend each other in a circle: {way}", place)
+            parent = self._document(f"{SPECS}/{SLOTS[slot][0]}/{extends.value}.yaml", slot, extends.value)
+            base = self._derived(slot, parent, (*trail, extends.value))
+            self._bodies[document.path] = _changed(document, base)
+        return self._bodies[document.path]
 
     def profile(self, name: str) -> Document:
         """A profile."""
@@ -135,6 +158,31 @@ class Project:
             raise fail("E003", Exit.SPEC, f"{path} is not a regular file", Place(path, 1))
         with real.open("rb") as file:
             return file.read((1 << 20) + 1)
+
+
+def _nearest(node: Node, known: tuple[str, ...]) -> str:
+    return did_you_mean(str(node.value), known)
+
+
+def _changed(document: Document, base: Document) -> Document:
+    """A component that extends another: its base's values with its changes merged in."""
+    entries = document.node.value
+    faults: list[Diagnostic] = []
+    for key, item in entries.items():
+        if key not in (*COMPONENT_HEADERS, *SLOTS):
+            hint = f"move '{key}' under 'change'"
+            message = f"a derived component holds its changes under 'change', not '{key}'"
+            faults.append(Diagnostic("E307", Exit.SPEC, message, item.key.place(), hint))
+    change = entries.get("change")
+    body = base.body
+    if change is not None and not (change.is_mapping and not any(key.startswith("$") for key in change.value)):
+        faults.append(Diagnostic("E307", Exit.SPEC, "'change' is a mapping of fields", change.mark.place()))
+    elif change is not None:
+        body = merge(body, change, faults.append)
+    if any(fault.severity == "error" for fault in faults):
+        raise HsdcError(faults)
+    prose = {key: entries[key] for key in ("title", "notes") if key in entries}
+    return replace(document, node=body._replace(value={**body.value, **prose}))
 
 
 def _check_header(node: Node, path: str, kind: str, name: str) -> None:

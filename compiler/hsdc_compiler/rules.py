@@ -1,116 +1,29 @@
-"""Pass 6: what no single field can say. Each rule has a code of its own and points at the value that breaks it."""
+"""Pass 6: what no single field can say: the rules of every kind of run, those of its own kind first."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from itertools import islice
+from typing import Any
 
+from hsdc_compiler import encoder_rules, prompt_rules
+from hsdc_compiler.faults import fault, metrics
 from hsdc_compiler.node import Node, Path
-from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
-from hsdc_schemas.scores import OVERALL, known_metrics
-from hsdc_schemas.spec import BalancedWeights, Experiment, JointOversampling, Reproduces
+from hsdc_schemas.components import PretrainedModel
+from hsdc_schemas.errors import Diagnostic, did_you_mean
+from hsdc_schemas.prompting import PromptExperiment
+from hsdc_schemas.spec import Execution, Experiment, Reproduces
 
 MAX_FAULTS = 100  # of one rule
 
-Rule = Callable[[Experiment, Node], Iterator[Diagnostic]]
 
-
-def rules(experiment: Experiment, tree: Node) -> list[Diagnostic]:
+def rules(experiment: Experiment, tree: Node, execution: Execution) -> list[Diagnostic]:
     """All faults that rules across fields find."""
-    return [fault for rule in RULES for fault in islice(rule(experiment, tree), MAX_FAULTS)]
-
-
-def _fault(tree: Node, code: str, message: str, path: Path, hint: str, *, at_key: bool = False) -> Diagnostic:
-    node = tree.nearest(path)
-    return Diagnostic(code, Exit.SPEC, message, (node.key if at_key else node.mark).place(), hint)
-
-
-def boosts(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
-    """A boost names a head and one of its labels."""
-    if not isinstance(experiment.sampling, JointOversampling):
-        return
-    for name, factors in experiment.sampling.boosts.items():
-        path = ("sampling", "boosts", name)
-        if name not in experiment.heads:
-            hint = did_you_mean(name, experiment.heads)
-            yield _fault(tree, "E701", f"a boost for '{name}', which is no head", path, hint, at_key=True)
-            continue
-        labels = frozenset(experiment.heads[name].labels)
-        for label in factors:
-            if label not in labels:
-                message = f"a boost for '{label}', which is no label of '{name}'"
-                yield _fault(tree, "E701", message, (*path, label), did_you_mean(label, labels), at_key=True)
-
-
-def class_weights(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
-    """A class weight names one of the head's labels."""
-    for name, head in experiment.heads.items():
-        if isinstance(head.class_weights, BalancedWeights):
-            known = frozenset(head.labels)
-            for label in head.class_weights.multipliers:
-                if label not in known:
-                    path = ("heads", name, "class_weights", "multipliers", label)
-                    message = f"a class weight for '{label}', which is no label of '{name}'"
-                    yield _fault(tree, "E702", message, path, did_you_mean(label, head.labels), at_key=True)
-
-
-def labels(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
-    """Labels of a head are distinct, and the data set has what the head learns."""
-    for name, head in experiment.heads.items():
-        if name == OVERALL:
-            yield _fault(
-                tree, "E703", "'overall' is the mean of all heads", ("heads", name), "rename the head", at_key=True
-            )
-        if len(set(head.labels)) < len(head.labels):
-            twice = Counter(head.labels).most_common(1)[0][0]
-            message = f"'{twice}' is more than once a label of '{name}'"
-            yield _fault(tree, "E703", message, ("heads", name, "labels"), "write every label once")
-        target = head.target or name
-        if target not in experiment.dataset.labels:
-            hint = did_you_mean(target, experiment.dataset.labels)
-            message = f"the data set has no label '{target}' for the head '{name}'"
-            path = ("heads", name) if head.target is None else ("heads", name, "target")
-            yield _fault(tree, "E703", message, path, hint, at_key=head.target is None)
-
-
-def head_norms(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
-    """A gradient norm of its own belongs to a head."""
-    for name in experiment.training.head_max_grad_norm or {}:
-        if name not in experiment.heads:
-            path = ("training", "head_max_grad_norm", name)
-            hint = did_you_mean(name, experiment.heads)
-            yield _fault(tree, "E704", f"a gradient norm for '{name}', which is no head", path, hint, at_key=True)
-
-
-def splits(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
-    """Train, fit and score are three splits, and the data set has them."""
-    evaluation, known = experiment.evaluation, experiment.dataset.splits
-    for field in ("fit_split", "score_split"):
-        split = getattr(evaluation, field)
-        path = ("evaluation", field)
-        if split not in known:
-            yield _fault(tree, "E706", f"the data set has no split '{split}'", path, did_you_mean(split, known))
-        if split == "train":
-            doing = "chosen and calibrated" if field == "fit_split" else "scored"
-            yield _fault(
-                tree, "E707", f"the split that is trained on would also be {doing}", path, "name another split"
-            )
-    if "train" not in known:
-        hint = "name the split that is learnt from 'train'"
-        yield _fault(tree, "E706", "the data set has no split 'train'", ("dataset", "splits"), hint, at_key=True)
-    if evaluation.fit_split == evaluation.score_split != "train":
-        message = f"'{evaluation.score_split}' would be fitted on (checkpoint, calibration, thresholds) and scored"
-        written = [tree.at(("evaluation", field)) for field in ("fit_split", "score_split")]
-        newest = [node for node in written if node is not None and node.mark.source.path == tree.mark.source.path]
-        field = "score_split" if newest and newest[0] is not written[0] else "fit_split"
-        yield _fault(tree, "E705", message, ("evaluation", field), "fit on validation, score on test")
-
-
-@lru_cache(maxsize=64)
-def _metrics(heads: tuple[tuple[str, tuple[str, ...]], ...]) -> tuple[str, ...]:
-    return tuple(known_metrics(dict(heads)))
+    every = (*OF_KIND[experiment.kind], *RULES)
+    found = [fault for rule in every for fault in islice(rule(experiment, tree), MAX_FAULTS)]
+    if isinstance(experiment, PromptExperiment) and not found:
+        found += prompt_rules.profile(experiment, execution, tree)
+    return found
 
 
 def claim(experiment: Experiment, reproduces: Reproduces, header: Node, runs: Iterable[str]) -> Iterator[Diagnostic]:
@@ -119,46 +32,25 @@ def claim(experiment: Experiment, reproduces: Reproduces, header: Node, runs: It
     if reproduces.run not in others:
         hint = did_you_mean(reproduces.run, others)
         message = f"there is no other run '{reproduces.run}' to reproduce"
-        yield _fault(header, "E309", message, ("reproduces", "run"), hint)
-    known = _metrics(tuple((name, head.labels) for name, head in experiment.heads.items()))
+        yield fault(header, "E309", message, ("reproduces", "run"), hint)
+    known = metrics(experiment)
     if reproduces.metric is not None and reproduces.metric not in known:
         hint = did_you_mean(reproduces.metric, known)
         message = f"'{reproduces.metric}' is not a metric of this run"
-        yield _fault(header, "E708", message, ("reproduces", "metric"), hint)
-
-
-def metric(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
-    """The metric that chooses the checkpoint is one that is computed."""
-    if OVERALL in experiment.heads:  # a fault of its own, above
-        return
-    known = _metrics(tuple((name, head.labels) for name, head in experiment.heads.items()))
-    name = experiment.training.best_metric
-    if name not in known:
-        yield _fault(
-            tree,
-            "E708",
-            f"'{name}' is not a metric of this run",
-            ("training", "best_metric"),
-            did_you_mean(name, known),
-        )
+        yield fault(header, "E708", message, ("reproduces", "metric"), hint)
 
 
 def pinned_model(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
-    """A model that others can change is pinned."""
+    """A model that others can change is pinned, the more so where its own code runs."""
     model = experiment.model
+    if not isinstance(model, PretrainedModel):
+        return
     if model.source.startswith(("hf:", "package:")) and not model.revision:
         hint = "add 'revision': the full commit of a hub repository, or the version of a package"
-        yield _fault(tree, "E709", f"the model source '{model.source}' is not pinned", ("model", "source"), hint)
-
-
-def warmup(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
-    """R-Drop that never starts is a mistake."""
-    training = experiment.training
-    if training.r_drop is not None and training.r_drop.warmup_epochs >= training.epochs:
-        message = f"R-Drop waits for {training.r_drop.warmup_epochs:.10g} epochs, and there are {training.epochs}"
-        yield _fault(
-            tree, "E710", message, ("training", "r_drop", "warmup_epochs"), "shorten the warm-up, or set r_drop: null"
-        )
+        yield fault(tree, "E709", f"the model source '{model.source}' is not pinned", ("model", "source"), hint)
+        if model.remote_code:
+            message = "the model's own code would run, and no revision pins it"
+            yield fault(tree, "E722", message, ("model", "remote_code"), hint)
 
 
 def columns(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
@@ -166,35 +58,46 @@ def columns(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     dataset, declared = experiment.dataset, frozenset(experiment.dataset.columns)
     named: list[tuple[Path, str]] = [(("dataset", "id"), dataset.id), (("dataset", "text"), dataset.text)]
     named += [(("dataset", "labels", name), column) for name, column in dataset.labels.items()]
-    named += [(("dataset", "groups", name), column) for name, column in dataset.groups.items()]
+    named += [(("dataset", "groups", name, "column"), group.column) for name, group in dataset.groups.items()]
+    named += [(("dataset", "cluster"), dataset.cluster)] if dataset.cluster is not None else []
     for path, column in named:
         if column not in declared:
             hint = did_you_mean(column, dataset.columns)
-            yield _fault(tree, "E711", f"'{column}' is not among the declared columns", path, hint)
+            yield fault(tree, "E711", f"'{column}' is not among the declared columns", path, hint)
 
 
-def thresholds(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
-    """A grid runs upwards."""
-    grid = experiment.evaluation.thresholds
-    if grid.kind == "grid" and grid.low >= grid.high:
-        yield _fault(
-            tree,
-            "E712",
-            f"the grid runs from {grid.low} to {grid.high}",
-            ("evaluation", "thresholds", "low"),
-            "low is less than high",
-        )
+def meanings(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """A value counts as a label that the run knows."""
+    dataset = experiment.dataset
+    known = dict(experiment.tasks.values())
+    for name, values in dataset.values.items():
+        if name not in dataset.labels:
+            hint = did_you_mean(name, dataset.labels)
+            yield fault(
+                tree, "E727", f"'{name}' is no label of the data set", ("dataset", "values", name), hint, at_key=True
+            )
+        for value, label in values.items():
+            if name in known and label is not None and label not in known[name]:
+                message = f"'{value}' counts as '{label}', which is no label of this run"
+                yield fault(tree, "E727", message, ("dataset", "values", name, value), did_you_mean(label, known[name]))
 
 
-RULES: tuple[Rule, ...] = (
-    boosts,
-    class_weights,
-    labels,
-    head_norms,
-    splits,
-    metric,
-    pinned_model,
-    warmup,
-    columns,
-    thresholds,
-)
+def subsets(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """A subset is drawn from a split that is there, by a label that is decided."""
+    dataset = experiment.dataset
+    targets = [target for target, _ in experiment.tasks.values()]
+    for name, subset in dataset.subsets.items():
+        path = ("dataset", "subsets", name)
+        if subset.split not in dataset.splits:
+            hint = did_you_mean(subset.split, dataset.splits)
+            yield fault(tree, "E721", f"the data set has no split '{subset.split}'", (*path, "split"), hint)
+        if name == experiment.subset and subset.stratify is not None and subset.stratify not in targets:
+            message = f"the draw keeps the shares of '{subset.stratify}', which this run does not decide"
+            yield fault(tree, "E721", message, (*path, "stratify"), did_you_mean(subset.stratify, targets))
+
+
+OF_KIND: dict[str, tuple[Callable[[Any, Node], Iterator[Diagnostic]], ...]] = {
+    "encoder": encoder_rules.RULES,
+    "prompt": prompt_rules.RULES,
+}
+RULES: tuple[Callable[[Experiment, Node], Iterator[Diagnostic]], ...] = (pinned_model, columns, meanings, subsets)

@@ -25,26 +25,27 @@ class Sections:
     """The sections of one compilation, by name and identity of what was written."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], Section] = {}
+        self._known: dict[tuple[str, str, int], Section] = {}
 
-    def assemble(self, tree: Node) -> tuple[Experiment, dict[str, Any]] | None:
+    def assemble(self, tree: Node, model: type[Experiment]) -> tuple[Experiment, dict[str, Any]] | None:
         """The experiment of a tree and its essence; None where anything is wrong, which a whole check then explains."""
         typed, made = {}, {}
-        for name, adapter in _adapters().items():
-            node = tree.value.get(name)
-            section = self._section(name, adapter, node)
+        for name, adapter in _adapters(model).items():
+            section = self._section(model, name, adapter, tree.value.get(name))
             if section is None:
                 return None
             typed[name], made[name] = section.typed, section.ready
         if not tree.value.keys() <= typed.keys():
             return None
-        return Experiment.model_construct(**typed), made
+        return model.model_construct(**typed), made
 
-    def _section(self, name: str, adapter: TypeAdapter[Any], node: Node | None) -> Section | None:
-        key = (name, id(node.value) if node is not None else 0)
+    def _section(
+        self, model: type[Experiment], name: str, adapter: TypeAdapter[Any], node: Node | None
+    ) -> Section | None:
+        key = (model.__name__, name, id(node.value) if node is not None else 0)
         found = self._known.get(key)
         if found is None:
-            field = Experiment.model_fields[name]
+            field = model.model_fields[name]
             if node is None and field.is_required():
                 return None
             try:
@@ -56,11 +57,11 @@ class Sections:
 
 
 @cache
-def _adapters() -> dict[str, TypeAdapter[Any]]:
+def _adapters(model: type[Experiment]) -> dict[str, TypeAdapter[Any]]:
     found: dict[str, TypeAdapter[Any]] = {}
-    for name, field in Experiment.model_fields.items():
-        model = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-        config = None if model else ConfigDict(strict=True)
+    for name, field in model.model_fields.items():
+        is_model = isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        config = None if is_model else ConfigDict(strict=True)
         annotation: Any = Annotated[field.annotation, field]
         found[name] = TypeAdapter(annotation, config=config)
     return found

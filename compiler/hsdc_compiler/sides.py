@@ -20,6 +20,7 @@ from hsdc_compiler.git import LINK, MODULE, Blobs, Entry, Repository, Tree, is_p
 from hsdc_compiler.lock import Locker
 from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import LOCK, SPECS
+from hsdc_schemas.components import Endpoint, PretrainedModel
 from hsdc_schemas.digests import digest_file, digest_json
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 from hsdc_schemas.manifest import Input, InputFile, Manifest, load_sealed
@@ -263,8 +264,10 @@ class _SideLocker(Locker):
 
     def _model(self, experiment: Experiment) -> Input:
         model = experiment.model
+        if isinstance(model, Endpoint):
+            return super()._model(experiment)
         try:
-            self._bring(model.source, PATTERNS)
+            self._bring(model.source, (model.gguf,) if model.gguf else PATTERNS)
             return super()._model(experiment)
         except HsdcError as error:
             if error.exit is not Exit.ENVIRONMENT or error.diagnostics[0].code in GIT_FAULTS:
@@ -301,7 +304,8 @@ class _SideLocker(Locker):
         for manifests, whose in ((self.own, OWN), (self.others, OTHER)):
             for manifest in manifests:
                 for item in manifest.inputs:
-                    same_folder = name != "model" or manifest.experiment.model.folder == folder
+                    model = manifest.experiment.model
+                    same_folder = name != "model" or (isinstance(model, PretrainedModel) and model.folder == folder)
                     if (item.name, item.source, item.revision) == (name, source, revision) and same_folder:
                         self.unread[f"{name} {source}"] = whose
                         return item

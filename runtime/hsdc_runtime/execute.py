@@ -111,7 +111,7 @@ def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str, *, anew:
     )
     wall, cpu = time.monotonic(), time.process_time()
     try:
-        made = _call(name, work)
+        made = _call(step.stage.module or name, work)
     finally:
         _require_unchanged(bench, checkpoints)
     seconds, cpu_seconds = time.monotonic() - wall, time.process_time() - cpu

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hsdc_schemas.components import PretrainedModel
 from hsdc_schemas.digests import PREFIX, digest_file, digest_json, short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
 from hsdc_schemas.manifest import Input, Manifest
@@ -44,11 +45,12 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
     model = root
     for item in manifest.inputs:
         try:
-            if item.name == "model":
-                spec = manifest.experiment.model
-                model = locate_model(root, item.source, item.revision, spec.folder)
-                faults += _compare(item, [(name, model / name) for name in model_files(model)], read)
-            else:
+            spec = manifest.experiment.model
+            if item.name == "model" and isinstance(spec, PretrainedModel):
+                model = locate_model(root, item.source, item.revision, spec.folder, spec.gguf)
+                names = model_files(model, spec.gguf, code=spec.remote_code)
+                faults += _compare(item, [(name, model / name) for name in names], read)
+            elif item.files:  # an endpoint has none, and a subset is drawn from a split's
                 path = locate_file(root, item.source)
                 splits[item.name.removeprefix("dataset.")] = path
                 faults += _compare(item, [(item.files[0].path, path)], read)
@@ -56,7 +58,8 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
             faults += error.diagnostics
     if faults:
         raise HsdcError(faults)
-    return Located(splits, {split: manifest.input(f"dataset.{split}").digest for split in splits}, model, tuple(read))
+    digests = {item.name.removeprefix("dataset."): item.digest for item in manifest.inputs if item.name != "model"}
+    return Located(splits, digests, model, tuple(read))
 
 
 def still_locked(found: Located) -> None:

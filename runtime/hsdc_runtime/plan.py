@@ -9,7 +9,7 @@ from hsdc_schemas.digests import ready
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Manifest, input_digests
-from hsdc_schemas.stages import KINDS, Stage, section, stage_key
+from hsdc_schemas.stages import Stage, section, stage_key, stages_of
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,9 @@ def plan(manifest: Manifest) -> tuple[Step, ...]:
     inputs = input_digests(manifest.inputs)
     keys: dict[str, str] = {}
     steps = []
-    for stage in KINDS[manifest.experiment.kind]:
+    for stage in stages_of(manifest.experiment, manifest.execution):
         keys[stage.name] = stage_key(stage, section(prepared, stage.sections), inputs, keys, manifest.packages)
-        steps.append(Step(stage, keys[stage.name], section(values, stage.sections)))
+        steps.append(Step(stage, keys[stage.name], section(values, (*stage.sections, *stage.beside))))
     if keys != {planned.name: planned.key for planned in manifest.stages}:
         raise fail("E504", Exit.NO, f"'{manifest.run}' was compiled by another version of hsdc", None, "hsdc compile")
     return tuple(steps)

@@ -26,8 +26,6 @@ from hsdc_schemas.manifest import SCHEMA_VERSION, Manifest, load_sealed, sealed
 from hsdc_schemas.places import record_path, set_record_aside
 from hsdc_schemas.record import Environment, Record, Reproduction, RowCounts, StageRecord
 
-ANEW_FROM = "train"
-
 
 @dataclass(frozen=True)
 class Outcome:
@@ -89,7 +87,7 @@ def _run(
     done: dict[str, Done] = {}
     anew = False
     for step in steps:
-        anew = anew or (original is not None and before is None and step.stage.name == ANEW_FROM)
+        anew = anew or (original is not None and before is None and step.stage.anew)
         done[step.stage.name] = execute(bench, step, done, anew=anew)
     stages = tuple(item.record for item in done.values())
     if before is not None:

@@ -8,46 +8,28 @@ nothing is required, and what is inherited may be unset, lists may be edited).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import Any
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode
 
+from hsdc_schemas.fields import NOTES, TITLE, Model, Name, RunName
+from hsdc_schemas.forms import CHANGE, FILLED, OPERATED, PREFIX, TEXT, WRITTEN, Schema, closed, operations
 from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.record import Record
-from hsdc_schemas.spec import NOTES, SLOTS, TITLE, Experiment, Model, Name, Profile, Reproduces, RunName
-
-Schema: TypeAlias = dict[str, Any]
+from hsdc_schemas.spec import EXPERIMENTS, SLOTS, Experiment, Profile, Reproduces
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-PREFIX = "#/$defs/"
-ABOUT = ("description", "default", "examples", "x-factor")
-TEXT: Schema = {"type": "string"}
-FILLED: Schema = {"type": "string", "minLength": 1}
-VALUES = ("$ref", "$replace", "$literal")  # operators that give a value, whatever is inherited
-LISTS = ("$append", "$prepend", "$remove")
-OPERATORS = (*VALUES, "$unset", *LISTS)
-OPERATED: Schema = {"type": "object", "anyOf": [{"required": [name]} for name in OPERATORS]}
-MEANINGS = {
-    "$ref": "The value at this path of the same run, taken after everything is merged.",
-    "$replace": "This value in place of all that is inherited here.",
-    "$literal": "This value as it stands, its keys never read as operators.",
-    "$unset": "Takes out what is inherited here.",
-    "$append": "Puts these entries after the inherited ones.",
-    "$prepend": "Puts these entries before the inherited ones.",
-    "$remove": "Takes these entries out of the inherited ones.",
-}
 
 
 def schemas() -> dict[str, bytes]:
     """Paths relative to the root of a project, and the bytes of the schemas there."""
-    sealed: dict[str, type[BaseModel]] = {"experiment": Experiment, "manifest": Manifest, "record": Record}
+    sealed: dict[str, Any] = {"experiment": Experiment, "manifest": Manifest, "record": Record}
     found = {name: _resolved(model) for name, model in sealed.items()}
     found["spec"] = _spec()
     found["profile"] = _component("profile", Profile)
-    found |= {slot: _component(slot, model) for slot, (_, model) in SLOTS.items()}
+    found |= {slot: _slot(slot, models) for slot, (_, models) in SLOTS.items()}
     return {f"schemas/{name}.schema.json": _bytes(schema) for name, schema in found.items()}
 
 
@@ -66,28 +48,81 @@ class _Plain(GenerateJsonSchema):
         return {**found, "additionalProperties": False} if "patternProperties" in found else found
 
 
-def _schema(model: type[BaseModel], mode: JsonSchemaMode = "validation") -> Schema:
-    return {"$schema": DIALECT, **model.model_json_schema(mode=mode, schema_generator=_Plain)}
+def _schema(model: Any, mode: JsonSchemaMode = "validation") -> Schema:
+    return {"$schema": DIALECT, **TypeAdapter(model).json_schema(mode=mode, schema_generator=_Plain)}
 
 
-def _resolved(model: type[BaseModel]) -> Schema:
+def _resolved(model: Any) -> Schema:
     """A value that hsdc wrote: every field is there but prose."""
     schema = _schema(model, "serialization")
     for part in (schema, *schema.get("$defs", {}).values()):
         fields = part.get("properties", {}).items()
-        part["required"] = [name for name, field in fields if field.get("x-factor") != "prose"]
+        if "properties" in part:
+            part["required"] = [name for name, field in fields if field.get("x-factor") != "prose"]
+    if "discriminator" in schema:  # so that what is wrong is said of the kind that it is
+        named = schema.pop("discriminator")["mapping"].items()
+        rules = [{"if": {"properties": {"kind": {"const": kind}}}, "then": {"$ref": ref}} for kind, ref in named]
+        del schema["oneOf"]
+        schema |= {"type": "object", "required": ["kind"], "properties": {"kind": _kinds()}, "allOf": rules}
     return schema
+
+
+def _kinds() -> Schema:
+    return {"enum": list(EXPERIMENTS), "description": "What the run does."}
 
 
 def _component(kind: str, model: type[Model]) -> Schema:
     """A component or a profile as people write it: the model with the header of its file."""
     schema = _schema(model)
-    named = {**FILLED, "description": f"Name of the {kind}: the name of its file."}
-    schema["properties"] = {"hsdc": _version(), kind: named, **schema["properties"]}
+    schema["properties"] = {**_named(kind), **schema["properties"]}
     schema["required"] = ["hsdc", kind, *schema.get("required", ())]
     if "bind" in schema["properties"]:
         schema["properties"]["bind"]["propertyNames"] = {"enum": list(SLOTS)}
     return {**schema, "title": f"A {kind} of hsdc"}
+
+
+def _named(kind: str) -> Schema:
+    return {"hsdc": _version(), kind: {**FILLED, "description": f"Name of the {kind}: the name of its file."}}
+
+
+def _slot(slot: str, models: tuple[type[Model], ...]) -> Schema:
+    """A component of a slot: one of its models, or what differs from another component."""
+    forms = [_component(slot, model) for model in models]
+    definitions: Schema = {"Operated": OPERATED}
+    for form in forms:
+        definitions |= form.pop("$defs", {})
+    bodies = {model.__name__: _schema(model) for model in models}
+    named = {**bodies, **{name: item for name, item in definitions.items() if name != "Operated"}}
+    for shape in (WRITTEN, CHANGE):
+        definitions |= {f"{name}{shape.name}": shape.model(_bare(item)) for name, item in named.items()}
+    definitions |= operations()
+    parent = {**FILLED, "description": f"The one {slot} that this one changes."}
+    changes = {"anyOf": [{"$ref": f"{PREFIX}{model.__name__}Change"} for model in models]}
+    derived = closed({**_named(slot), "extends": parent, "title": {**TEXT, "description": TITLE}, "change": changes})
+    plain = _by_kind(forms) if len(forms) > 1 else forms[0]
+    return {
+        "$schema": DIALECT,
+        "title": f"A {slot} of hsdc",
+        "type": "object",
+        "if": {"required": ["extends"]},
+        "then": {**derived, "required": ["hsdc", slot, "extends"]},
+        "else": _bare(plain),
+        "$defs": definitions,
+    }
+
+
+def _bare(schema: Schema) -> Schema:
+    return {key: item for key, item in schema.items() if key not in ("$schema", "$defs")}
+
+
+def _by_kind(forms: list[Schema]) -> Schema:
+    """One of several forms, by their `kind`; the first is meant where none is named."""
+    chosen = _bare(forms[0])
+    for form in forms[1:]:
+        kind = form["properties"]["kind"]["const"]
+        named = {"required": ["kind"], "properties": {"kind": {"const": kind}}}
+        chosen = {"if": named, "then": _bare(form), "else": chosen}
+    return chosen
 
 
 def _version() -> Schema:
@@ -96,116 +131,43 @@ def _version() -> Schema:
 
 def _spec() -> Schema:
     """A run as people write it: a root with its sections, or a run that extends another and holds its changes."""
-    body = _schema(Experiment)
-    claim = _schema(Reproduces)
-    models = {**body["$defs"], "Reproduces": {key: item for key, item in claim.items() if key != "$schema"}}
-    written, change = _Form("Written", VALUES, whole=True), _Form("Change", OPERATORS, whole=False)
-    definitions: Schema = {"Operated": OPERATED, "Reproduces": models["Reproduces"]}
-    definitions |= {"WrittenOperators": _operators(VALUES), "ChangeOperators": _operators((*VALUES, "$unset"))}
-    definitions["ListChangeOperators"] = _operators(OPERATORS)
+    bodies = {kind: _schema(model) for kind, model in EXPERIMENTS.items()}
+    models: Schema = {"Reproduces": _bare(_schema(Reproduces))}
+    for body in bodies.values():
+        models |= body["$defs"]
+    definitions: Schema = {"Operated": OPERATED, "Reproduces": models["Reproduces"], **operations()}
     for name, schema in models.items():
-        definitions |= {f"{name}{form.name}": form.model(schema) for form in (written, change) if name != "Reproduces"}
-    for slot, (_, model) in SLOTS.items():
-        definitions[f"{slot}Use"] = _use(slot, definitions[f"{model.__name__}Change"])
+        definitions |= {f"{name}{form.name}": form.model(schema) for form in (WRITTEN, CHANGE) if name != "Reproduces"}
+    for slot, (_, members) in SLOTS.items():
+        uses = [_use(slot, definitions[f"{model.__name__}Change"]) for model in members]
+        definitions[f"{slot}Use"] = uses[0] if len(uses) == 1 else {"anyOf": uses}
     header = _header()
-    sections = {name: _written_section(name, schema, written) for name, schema in body["properties"].items()}
-    changes = {name: _changed_section(name, schema, change) for name, schema in body["properties"].items()}
-    derived = {"change": _change(changes), "restore": _restore()}
+    roots = []
+    for kind, body in bodies.items():
+        sections = {name: _written_section(name, schema) for name, schema in body["properties"].items()}
+        root = closed({**header, "extends": {"type": "null"}, **sections}, ["hsdc", "run", *body["required"]])
+        roots.append({"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}, "then": root})
+    derived = {"change": _change(_changes(bodies)), "restore": _restore()}
     return {
         "$schema": DIALECT,
         "title": "A run of hsdc",
         "type": "object",
         "if": {"required": ["extends"], "properties": {"extends": {"not": {"type": "null"}}}},
-        "then": _closed({**header, **derived}, ["hsdc", "run", "extends", "budget"]),
-        "else": _closed({**header, "extends": {"type": "null"}, **sections}, ["hsdc", "run", *body["required"]]),
+        "then": closed({**header, **derived}, ["hsdc", "run", "extends", "budget"]),
+        "else": {"properties": {**header, "kind": _kinds()}, "required": ["hsdc", "run", "kind"], "allOf": roots},
         "$defs": definitions,
     }
 
 
-def _closed(properties: Schema, required: list[str] | tuple[str, ...] = (), **more: Any) -> Schema:
-    schema = {"type": "object", "properties": properties, "additionalProperties": False, **more}
-    return {**schema, "required": list(required)} if required else schema
-
-
-@dataclass(frozen=True)
-class _Form:
-    """Turns the schema of a model into that of what may be written in its place."""
-
-    name: str
-    operators: tuple[str, ...]
-    whole: bool
-
-    def model(self, schema: Schema) -> Schema:
-        """A model of which each value may come from an operator; as a change, nothing of it is required."""
-        properties = {name: self.field(item) for name, item in schema.get("properties", {}).items()}
-        kept = {key: item for key, item in schema.items() if key not in ("properties", "required")}
-        required = schema.get("required", ()) if self.whole else ()
-        return {**kept, **_closed(properties, required)}
-
-    def field(self, schema: Schema) -> Schema:
-        """A value, or an operator; what is said of the field is said of both."""
-        about = {key: schema[key] for key in ABOUT if key in schema}
-        bare = {key: item for key, item in schema.items() if key not in ABOUT}
-        operated = {"$ref": f"{PREFIX}Operated"}
-        return {**about, "if": operated, "then": self.operation(bare), "else": self.value(bare)}
-
-    def value(self, schema: Schema) -> Schema:
-        """The value itself, its parts in this form."""
-        if "discriminator" in schema:
-            return self.variants(schema["discriminator"]["mapping"])
-        if "$ref" in schema:
-            return {"$ref": f"{schema['$ref']}{self.name}"}
-        if "anyOf" in schema:
-            return {"anyOf": [self.value(item) for item in schema["anyOf"]]}
-        if schema.get("type") == "object":
-            return self.mapping(schema)
-        return schema
-
-    def mapping(self, schema: Schema) -> Schema:
-        """A mapping of keys that the author chooses; as a change it may be empty."""
-        found = {key: item for key, item in schema.items() if self.whole or key != "minProperties"}
-        if isinstance(entry := schema.get("additionalProperties"), dict):
-            found["additionalProperties"] = self.field(entry)
-        for pattern, entry in schema.get("patternProperties", {}).items():
-            found["patternProperties"] = {pattern: self.field(entry)}
-        return found
-
-    def variants(self, mapping: Mapping[str, str]) -> Schema:
-        """A union by `kind`: all keys of all variants, and where a kind is named its own alone."""
-        rules = [
-            {
-                "if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]},
-                "then": {"$ref": f"{reference}{self.name}"},
-            }
-            for kind, reference in mapping.items()
-        ]
-        kinds = self.field({"enum": list(mapping), "description": "Which variant."})
-        union: Schema = {"type": "object", "properties": {"kind": kinds}, "allOf": rules}
-        if self.whole:
-            return {**union, "required": ["kind"]}
-        unnamed = [{"$ref": f"{reference}{self.name}"} for reference in mapping.values()]
-        return {**union, "anyOf": [{"required": ["kind"]}, *unnamed]}
-
-    def operation(self, schema: Schema) -> Schema:
-        """The operators that fit a value, with what they may hold here."""
-        rules, listed = f"{self.name}Operators", schema.get("type") == "array"
-        held: Schema = {"$replace": _WRITTEN.value(schema)}
-        if listed and not self.whole:
-            rules = f"List{rules}"
-            entries = {"type": "array", "items": schema.get("items", {})}
-            held |= {name: entries for name in LISTS}  # noqa: C420
-        return {"allOf": [{"$ref": f"{PREFIX}{rules}"}], "properties": held}
-
-
-def _operators(names: Iterable[str]) -> Schema:
-    """A mapping of operators; but for those on lists, each stands alone."""
-    operands: Schema = {"$ref": {**FILLED, "examples": ["training.epochs"]}, "$unset": {"const": True}}
-    known = {name: {**operands.get(name, {}), "description": MEANINGS[name]} for name in names}
-    alone = {"anyOf": [{"required": [name]} for name in known if name not in LISTS]}
-    return {**_closed(known), "if": alone, "then": {"maxProperties": 1}}
-
-
-_WRITTEN = _Form("Written", VALUES, whole=True)
+def _changes(bodies: Mapping[str, Schema]) -> Schema:
+    """Every section of every kind as a change; where kinds mean different things by a name, any of them."""
+    found: dict[str, list[Schema]] = {}
+    for body in bodies.values():
+        for name, schema in body["properties"].items():
+            section = _changed_section(name, schema)
+            if name != "kind" and section not in found.setdefault(name, []):
+                found[name].append(section)
+    return {name: forms[0] if len(forms) == 1 else {"anyOf": forms} for name, forms in found.items()}
 
 
 def _use(slot: str, change: Schema) -> Schema:
@@ -215,16 +177,16 @@ def _use(slot: str, change: Schema) -> Schema:
     return {**change, "properties": {"use": use, **change["properties"]}}
 
 
-def _written_section(name: str, schema: Schema, form: _Form) -> Schema:
+def _written_section(name: str, schema: Schema) -> Schema:
     if name not in SLOTS:
-        return form.field(schema)
+        return WRITTEN.field(schema)
     about = {"description": f"{schema['description']} `use` names one of specs/{SLOTS[name][0]}."}
     named = {"if": {"required": ["use"]}, "then": {"$ref": f"{PREFIX}{name}Use"}}
-    return {**about, "type": "object", **named, "else": {"$ref": f"{schema['$ref']}{form.name}"}}
+    return {**about, "type": "object", **named, "else": WRITTEN.value(schema)}
 
 
-def _changed_section(name: str, schema: Schema, form: _Form) -> Schema:
-    found = form.field(schema)
+def _changed_section(name: str, schema: Schema) -> Schema:
+    found = CHANGE.field(schema)
     return {**found, "else": {"$ref": f"{PREFIX}{name}Use"}} if name in SLOTS else found
 
 
@@ -252,7 +214,7 @@ def _header() -> Schema:
 
 def _change(sections: Schema) -> Schema:
     about = "What differs from the parent: mappings merge deep, scalars and lists replace."
-    change = _closed(sections, description=about, examples=[{"training": {"learning_rate": 2e-5}}])
+    change = closed(sections, description=about, examples=[{"training": {"learning_rate": 2e-5}}])
     return {**change, "type": ["object", "null"]}
 
 
@@ -261,7 +223,7 @@ def _restore() -> Schema:
     paths = {"type": "array", "items": FILLED, "minItems": 1, "description": "Paths of values or sections."}
     source = {**FILLED, "description": "The run that the values come from."}
     example = {"from": "run1", "paths": ["training.early_stopping"]}
-    return _closed({"from": source, "paths": paths}, ["from", "paths"], description=about, examples=[example])
+    return closed({"from": source, "paths": paths}, ["from", "paths"], description=about, examples=[example])
 
 
 def _matrix() -> Schema:
@@ -283,4 +245,4 @@ def _matrix() -> Schema:
     }
     about = "One run for each combination of values, with names such as run4.seed-13."
     example = {"axes": {"training.seed": [13, 42]}, "replicate": ["training.seed"]}
-    return _closed(properties, ["axes"], description=about, examples=[example])
+    return closed(properties, ["axes"], description=about, examples=[example])

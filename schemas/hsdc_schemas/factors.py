@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, cast, get_args, get_origin
 
-from hsdc_schemas.spec import Experiment, Model, factor_mark
+from hsdc_schemas.fields import Model, factor_mark
+from hsdc_schemas.spec import EXPERIMENTS
 
 Path = tuple[str, ...]
 
@@ -40,16 +41,24 @@ def _prose(model: Any) -> dict[str, Any] | None:
 
 
 def is_free(path: Path) -> bool:
-    """Whether no budget counts what is at a path of the experiment: a seed."""
-    model: Any = Experiment
-    for position, key in enumerate(path):
-        field = model.model_fields.get(key) if isinstance(model, type) and issubclass(model, Model) else None
-        if field is None:
-            return False
-        if position == len(path) - 1:
-            return factor_mark(field) == "free"
-        model = field.annotation
-    return False
+    """Whether no budget counts what is at a path of an experiment: a seed."""
+    return any(_mark_at(experiment, path) == "free" for experiment in EXPERIMENTS.values())
+
+
+def _mark_at(model: Any, path: Path) -> str:
+    for key in path[:-1]:
+        field = next((m.model_fields[key] for m in _models(model) if key in m.model_fields), None)
+        model = field.annotation if field is not None else None
+    found = next((m.model_fields[path[-1]] for m in _models(model) if path[-1] in m.model_fields), None)
+    return factor_mark(found) if found is not None else ""
+
+
+def _models(annotation: Any) -> Iterator[type[Model]]:
+    """The models that an annotation allows."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        yield annotation
+    for item in get_args(annotation):
+        yield from _models(item)
 
 
 def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:

@@ -10,8 +10,9 @@ from pydantic import BaseModel, ValidationError
 
 from hsdc_schemas.digests import canonical, digest_files, digest_json, from_json
 from hsdc_schemas.errors import Exit, HsdcError, fail
+from hsdc_schemas.fields import Model
 from hsdc_schemas.model_files import tokenizer_files
-from hsdc_schemas.spec import Execution, Experiment, Model, Reproduces
+from hsdc_schemas.spec import Execution, Experiment, Reproduces
 
 SCHEMA_VERSION = 1
 
@@ -97,7 +98,9 @@ def input_digests(inputs: Iterable[Input]) -> dict[str, str]:
     model = next(item for item in items if item.name == "model")
     names = set(tokenizer_files(tuple(file.path for file in model.files)))
     return {
-        "dataset": digest_json({item.name: item.digest for item in items if item.name.startswith("dataset.")}),
+        "dataset": digest_json(
+            {item.name: item.digest for item in items if item.name.startswith(("dataset.", "subset."))}
+        ),
         "model": model.digest,
         "tokenizer": digest_files((file.path, file.digest) for file in model.files if file.path in names),
     }

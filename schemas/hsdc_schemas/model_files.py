@@ -23,24 +23,28 @@ TOKENIZER = (
     "*.model",
     "chat_template.jinja",
 )
+CODE = ("*.py",)
 PATTERNS = WEIGHTS + GENERATION + TOKENIZER
 
 
-def model_files(folder: Path) -> tuple[str, ...]:
-    """Names of the files that make a model, sorted: configuration, safetensors weights, tokenizer.
+def model_files(folder: Path, gguf: str = "", *, code: bool = False) -> tuple[str, ...]:
+    """Names of the files that make a model, sorted: configuration, safetensors weights, tokenizer; or the GGUF alone.
 
-    Pickles, code, other frameworks' weights and subfolders are left out. A link is followed only inside the folder,
-    or from a snapshot of the hub cache into that repository's blobs. Raises HsdcError (`FAULTS`, ENVIRONMENT).
+    Pickles, other frameworks' weights, subfolders and, without `code`, modules are left out. A link is followed only
+    inside the folder, or from a snapshot of the hub cache into that repository's blobs. Raises HsdcError (`FAULTS`).
     """
     try:
         names = sorted(entry.name for entry in folder.iterdir())
     except OSError as error:
         message = f"the model folder '{folder.name}' cannot be read: {error.strerror}"
         raise fail("E403", Exit.ENVIRONMENT, message, hint="name the folder that holds config.json") from None
-    kept = tuple(name for name in names if _matches(name, PATTERNS))
+    patterns = (gguf,) if gguf else (*PATTERNS, *(CODE if code else ()))
+    kept = tuple(name for name in names if _matches(name, patterns))
     homes = _homes(folder)
     for name in kept:
         _check_model_file(folder, name, homes)
+    if gguf:
+        return kept
     if not any(name.endswith(".safetensors") for name in kept):
         hint = "take a revision that has them, or convert the weights to safetensors"
         raise fail(
@@ -54,7 +58,7 @@ def model_files(folder: Path) -> tuple[str, ...]:
 
 def tokenizer_files(names: Iterable[str]) -> tuple[str, ...]:
     """Those of a model's files that decide token ids: all but weights and generation settings, sorted."""
-    return tuple(sorted(name for name in names if _matches(name, TOKENIZER)))
+    return tuple(sorted(name for name in names if _matches(name, (*TOKENIZER, "*.gguf"))))
 
 
 def _homes(folder: Path) -> tuple[Path, ...]:

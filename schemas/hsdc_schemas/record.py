@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from hsdc_schemas.spec import Model
+from hsdc_schemas.fields import Model
 
 
 class Artifact(Model):

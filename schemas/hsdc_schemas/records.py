@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from hsdc_schemas.errors import Exit, HsdcError, Place, did_you_mean, fail
 
 if TYPE_CHECKING:
-    from hsdc_schemas.spec import Dataset
+    from hsdc_schemas.components import Dataset
 
 MAX_ROW_BYTES = 1 << 20
 Cells: TypeAlias = tuple[Any, ...]  # id, text, then one cell per head
@@ -73,8 +73,13 @@ def long_fields(length: int) -> Iterator[None]:
             csv.field_size_limit(before)
 
 
-def records(file: File, dataset: Dataset, wanted: tuple[str, ...]) -> Iterator[tuple[int, Cells | Fault]]:
-    """Each record's first line (from 1) with its wanted cells, or with the fault of its form."""
+def records(
+    file: File, dataset: Dataset, wanted: tuple[str, ...], lists: frozenset[str] = frozenset()
+) -> Iterator[tuple[int, Cells | Fault]]:
+    """Each record's first line (from 1) with its wanted cells, or with the fault of its form.
+
+    In JSON the columns of `lists` may hold a list of texts.
+    """
     if not file.text.strip():
         return iter(())
     match dataset.format:
@@ -83,9 +88,9 @@ def records(file: File, dataset: Dataset, wanted: tuple[str, ...]) -> Iterator[t
         case "tsv":
             return _table(file, dataset.columns, wanted, "\t")
         case "jsonl":
-            return _Json(file, dataset.columns, wanted).lines()
+            return _Json(file, dataset.columns, wanted, lists).lines()
         case "json":
-            return _Json(file, dataset.columns, wanted).items()
+            return _Json(file, dataset.columns, wanted, lists).items()
 
 
 def _table(
@@ -129,7 +134,8 @@ def _check_header(file: File, header: list[str], columns: tuple[str, ...]) -> No
 class _Json:
     """Records of a JSON list of objects, or of one object a line."""
 
-    def __init__(self, file: File, columns: tuple[str, ...], wanted: tuple[str, ...]) -> None:
+    def __init__(self, file: File, columns: tuple[str, ...], wanted: tuple[str, ...], lists: frozenset[str]) -> None:
+        self.lists = lists
         self.file = file
         self.columns = dict.fromkeys(columns)
         self.wanted = wanted
@@ -221,7 +227,8 @@ class _Json:
             return Fault("E613", f"the key {shown(key)} is not declared", did_you_mean(key[:64], self.columns))
         cells: Cells = self.pick(value)
         for index, (key, cell) in enumerate(zip(self.wanted, cells, strict=True)):
-            if not (isinstance(cell, str) or (cell is None and index >= 2)):
+            listed = key in self.lists and isinstance(cell, list) and all(isinstance(item, str) for item in cell)
+            if not (isinstance(cell, str) or (cell is None and index >= 2) or listed):
                 return Fault("E614", f"the value of '{key}' is {_type(cell)}, not a string", "write it in quotes")
         return _escaped_damage(cells) or cells
 

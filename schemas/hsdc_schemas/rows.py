@@ -7,14 +7,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hsdc_schemas.digests import digest_bytes
 from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean, fail
 from hsdc_schemas.records import Cells, Fault, decoded, long_fields, records, shown
 
 if TYPE_CHECKING:
-    from hsdc_schemas.spec import Dataset
+    from hsdc_schemas.components import Dataset
 
 REASONS: Mapping[str, str] = {
     "E601": "the row is not UTF-8",
@@ -51,11 +51,13 @@ class Row:
     id: str
     text: str
     labels: Mapping[str, str | None]
+    groups: tuple[str, ...] = ()
+    cluster: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RowsRead:
-    """What reading a file gave: read = kept + rejected; digest and size are those of the whole file."""
+    """What reading a file gave: read = kept + filtered + rejected; digest and size are those of the whole file."""
 
     rows: tuple[Row, ...]
     read: int
@@ -64,6 +66,7 @@ class RowsRead:
     rejected_by_reason: Mapping[str, int]
     digest: str
     bytes: int
+    filtered: Mapping[str, int]
 
 
 def read_rows(path: Path, name: str, dataset: Dataset, heads: Heads, limit: int | None = None) -> RowsRead:
@@ -77,18 +80,22 @@ def read_rows(path: Path, name: str, dataset: Dataset, heads: Heads, limit: int 
     if limit is not None and limit < 1:
         raise ValueError(f"the limit of rows is {limit}; it is at least 1")
     wanted = _wanted_columns(name, dataset, heads)
+    lists = frozenset(group.column for group in dataset.groups.values())
     data = _read(path, name)
     file = decoded(name, data)
     rows: list[Row] = []
     rejected: list[Diagnostic] = []
     first: dict[str, int] = {}
+    filtered: Counter[str] = Counter()
     read = 0
     with long_fields(len(file.text)):
-        for line, cells in records(file, dataset, wanted):
+        for line, cells in records(file, dataset, wanted, lists):
             read += 1
             judged = cells if isinstance(cells, Fault) else _judged(cells, line, first, dataset, heads)
             if isinstance(judged, Row):
                 rows.append(judged)
+            elif isinstance(judged, str):
+                filtered[judged] += 1
             else:
                 place = file.place(line, judged.column)
                 rejected.append(Diagnostic(judged.code, Exit.NO, judged.message, place, judged.hint))
@@ -97,7 +104,8 @@ def read_rows(path: Path, name: str, dataset: Dataset, heads: Heads, limit: int 
     if read == 0:
         raise fail("E624", Exit.NO, f"'{name}' holds no rows", hint="fill it, or name another file for this split")
     reasons = dict(sorted(Counter(d.code for d in rejected).items()))
-    return RowsRead(tuple(rows), read, len(rows), tuple(rejected), reasons, digest_bytes(data), len(data))
+    left_out = dict(sorted(filtered.items()))
+    return RowsRead(tuple(rows), read, len(rows), tuple(rejected), reasons, digest_bytes(data), len(data), left_out)
 
 
 def label_counts(rows: Iterable[Row], heads: Heads) -> dict[str, dict[str, int]]:
@@ -113,12 +121,13 @@ def label_counts(rows: Iterable[Row], heads: Heads) -> dict[str, dict[str, int]]
 
 
 def _wanted_columns(name: str, dataset: Dataset, heads: Heads) -> tuple[str, ...]:
-    """The columns of id, text and each head's label, in that order."""
+    """The columns of id, text, each head's label, the groups and the cluster, in that order."""
     for head, (label, _) in heads.items():
         if label not in dataset.labels:
             message = f"head '{head}' learns '{label}', which is no label of the data set of '{name}'"
             raise fail("E625", Exit.SPEC, message, hint=did_you_mean(label, dataset.labels))
     wanted = (dataset.id, dataset.text, *(dataset.labels[label] for label, _ in heads.values()))
+    wanted += _group_columns(dataset) + ((dataset.cluster,) if dataset.cluster else ())
     for column in wanted:
         if column not in dataset.columns:
             message = f"column '{column}' is used but not declared in the columns of '{name}'"
@@ -139,8 +148,15 @@ def _read(path: Path, name: str) -> bytes:
         raise fail("E620", Exit.ENVIRONMENT, message, hint="make the file readable for this user") from None
 
 
-def _judged(cells: Cells, line: int, first: dict[str, int], dataset: Dataset, heads: Heads) -> Row | Fault:
-    """The row of some cells, or the first fault of what they say; `first` remembers each id's line."""
+def _group_columns(dataset: Dataset) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(group.column for group in dataset.groups.values()))
+
+
+def _judged(cells: Cells, line: int, first: dict[str, int], dataset: Dataset, heads: Heads) -> Row | Fault | str:
+    """The row of some cells, the first fault of what they say, or the rule that filters it.
+
+    `first` remembers each id's line.
+    """
     name, text = cells[0], cells[1]
     if not name.strip():
         return Fault("E603", f"the id in column '{dataset.id}' is blank", "give the row a unique id")
@@ -152,7 +168,12 @@ def _judged(cells: Cells, line: int, first: dict[str, int], dataset: Dataset, he
     labels: dict[str, str | None] = {}
     masks = dataset.blank == "mask"
     blanks = 0
-    for (head, (label, allowed)), cell in zip(heads.items(), cells[2:], strict=True):
+    for (head, (label, allowed)), cell in zip(heads.items(), cells[2:], strict=False):
+        meant = dataset.values.get(label)
+        if meant is not None and cell in meant:
+            if meant[cell] is None:
+                return f"{label}={cell}"
+            cell = meant[cell]
         if cell in allowed:
             labels[head] = cell
         elif cell is None or not cell.strip():
@@ -166,7 +187,22 @@ def _judged(cells: Cells, line: int, first: dict[str, int], dataset: Dataset, he
             return Fault("E606", message, _nearest(cell[:64], allowed))
     if blanks and blanks == len(heads):
         return Fault("E608", "every label of the row is blank", "fill in a label or remove the row")
-    return Row(name, text, labels)
+    rest = cells[2 + len(heads) :]
+    return Row(name, text, labels, _groups(rest, dataset), rest[-1] if dataset.cluster else None)
+
+
+def _groups(cells: Cells, dataset: Dataset) -> tuple[str, ...]:
+    """The groups of a row, in declared order."""
+    if not dataset.groups:
+        return ()
+    held = {column: _entries(cell, dataset) for column, cell in zip(_group_columns(dataset), cells, strict=False)}
+    return tuple(name for name, group in dataset.groups.items() if not held[group.column].isdisjoint(group.values))
+
+
+def _entries(cell: Any, dataset: Dataset) -> frozenset[str]:
+    if isinstance(cell, list):
+        return frozenset(cell)
+    return frozenset(part.strip() for part in cell.split(dataset.separator)) if cell else frozenset()
 
 
 @lru_cache(maxsize=1024)

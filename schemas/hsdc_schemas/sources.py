@@ -90,19 +90,19 @@ def locate_file(root: Path, source: str) -> Path:
     return found
 
 
-def locate_model(root: Path, source: str, revision: str = "", folder: str = "") -> Path:
-    """The folder of a model that holds `config.json`, wherever the source says; a package is not imported.
+def locate_model(root: Path, source: str, revision: str = "", folder: str = "", gguf: str = "") -> Path:
+    """The folder of a model that holds `config.json`, or the GGUF file; a package is not imported.
 
     `revision` is the full commit of an `hf:` repository or the version of a `package:`; `folder` is the model's
     folder below a package's install location. Both are empty otherwise. Raises HsdcError (`FAULTS`).
     """
-    parsed = _parsed(source)
+    parsed, sign = _parsed(source), gguf or "config.json"
     if folder and parsed.kind != "package":
         hint = f"remove 'folder', or write the folder into the source: {source}/{folder}"
         raise fail("E401", Exit.SPEC, f"'folder' is a package's, and '{source}' is none", hint=hint)
     match parsed.kind:
         case "package":
-            found = _package_folder(parsed, revision, folder)
+            found = _package_folder(parsed, revision, folder, sign)
         case "hf":
             found = _hub_folder(parsed, revision)
         case _:
@@ -111,12 +111,10 @@ def locate_model(root: Path, source: str, revision: str = "", folder: str = "") 
                 raise fail("E408", Exit.SPEC, f"'revision' pins nothing in '{source}'", hint=hint)
             found = _place(root, parsed)
     if not stat.S_ISDIR(_mode(found, parsed)):
-        raise fail(
-            "E404", Exit.ENVIRONMENT, f"'{source}' is not a folder", hint="name the folder that holds config.json"
-        )
-    if not (found / "config.json").is_file():
-        hint = "name the folder that holds config.json, or fetch the whole model again"
-        raise fail("E411", Exit.ENVIRONMENT, f"the folder of '{source}' holds no config.json", hint=hint)
+        raise fail("E404", Exit.ENVIRONMENT, f"'{source}' is not a folder", hint=f"name the folder that holds {sign}")
+    if not (found / sign).is_file():
+        hint = f"name the folder that holds {sign}, or fetch the whole model again"
+        raise fail("E411", Exit.ENVIRONMENT, f"the folder of '{source}' holds no {sign}", hint=hint)
     return found
 
 
@@ -218,7 +216,7 @@ def _local_entries(root: Path) -> dict[str, Any]:
     return found
 
 
-def _package_folder(source: Source, version: str, folder: str) -> Path:
+def _package_folder(source: Source, version: str, folder: str, sign: str) -> Path:
     from importlib.metadata import PackageNotFoundError, distribution
 
     if not version:
@@ -234,12 +232,10 @@ def _package_folder(source: Source, version: str, folder: str) -> Path:
         raise fail("E407", Exit.ENVIRONMENT, message, hint=hint)
     found = _inside(Path(str(package.locate_file(""))), folder, source, "the package's install location")
     own = package.files
-    config = str(PurePosixPath(folder) / "config.json")
+    config = str(PurePosixPath(folder) / sign)
     if not found.is_dir() or (own is not None and config not in map(str, own)):
         message = f"the package '{source.name}' {version} has no '{config}'"
-        raise fail(
-            "E403", Exit.ENVIRONMENT, message, hint="write as 'folder' the package's folder that holds config.json"
-        )
+        raise fail("E403", Exit.ENVIRONMENT, message, hint=f"write as 'folder' the package's folder that holds {sign}")
     return found
 
 

@@ -10,8 +10,8 @@ from hsdc_compiler.node import Node
 from hsdc_compiler.parse import parse
 from hsdc_runtime.nn.randomness import derive_seed
 from hsdc_schemas.digests import canonical
+from hsdc_schemas.encoder import Training
 from hsdc_schemas.factors import essence
-from hsdc_schemas.spec import Training
 from hsdc_schemas.stages import typed
 
 REST = "epochs: 1\nlearning_rate: 1.0e-5\noptimizer: {kind: adamw}\nrows_per_step: 1\n"

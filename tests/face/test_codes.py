@@ -14,9 +14,9 @@ from hsdc import codes
 from hsdc.__main__ import main
 from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import HEADERS
+from hsdc_schemas.components import Dataset
 from hsdc_schemas.errors import HsdcError
 from hsdc_schemas.rows import FILE_FAULTS, read_rows
-from hsdc_schemas.spec import Dataset
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "tests/cases/base"

@@ -13,8 +13,17 @@ from transformers import BertConfig, BertModel
 
 from hsdc_runtime.nn.batches import Rows
 from hsdc_runtime.nn.model import Classifier, initialise
-from hsdc_schemas.spec import BalancedWeights, CrossEntropy, Encoder, EqualWeights, FocalLoss, Head, HeadShape, Training
-from hsdc_schemas.spec import Optimizer as OptimizerSpec
+from hsdc_schemas.encoder import (
+    BalancedWeights,
+    CrossEntropy,
+    Encoder,
+    EqualWeights,
+    FocalLoss,
+    Head,
+    HeadShape,
+    Training,
+)
+from hsdc_schemas.encoder import Optimizer as OptimizerSpec
 
 LABELS = {"polarity": ("negative", "neutral", "positive"), "type": ("no", "yes")}
 VOCABULARY = 60

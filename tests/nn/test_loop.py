@@ -18,7 +18,8 @@ from hsdc_runtime.nn.checkpoint import tensor_digests
 from hsdc_runtime.nn.loop import NonFiniteLoss, Progress, Trained, train
 from hsdc_runtime.nn.losses import balanced_weights
 from hsdc_runtime.nn.sampling import epoch_order
-from hsdc_schemas.spec import EarlyStopping, Execution, Limits, RDrop, Schedule, Shuffle
+from hsdc_schemas.encoder import EarlyStopping, RDrop, Schedule, Shuffle
+from hsdc_schemas.spec import Execution, Limits
 
 
 def accuracy(rows: Any) -> Callable[[dict[str, np.ndarray]], dict[str, float | None]]:

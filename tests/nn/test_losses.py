@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from hsdc_runtime.nn.losses import HeadLoss, balanced_weights, focal_loss, head_losses, step_loss, symmetric_kl
-from hsdc_schemas.spec import BalancedWeights, CrossEntropy, FocalLoss, Head
+from hsdc_schemas.encoder import BalancedWeights, CrossEntropy, FocalLoss, Head
 
 WEIGHTS = torch.tensor([0.5, 1.0, 3.0], dtype=torch.float64)
 

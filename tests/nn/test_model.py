@@ -8,7 +8,7 @@ import torch
 from transformers import BertConfig, BertModel, DistilBertConfig, DistilBertModel
 
 from hsdc_runtime.nn.model import Classifier, initialise, load_encoder
-from hsdc_schemas.spec import Encoder, HeadShape
+from hsdc_schemas.encoder import Encoder, HeadShape
 
 
 def batch(make: SimpleNamespace) -> tuple[torch.Tensor, torch.Tensor]:

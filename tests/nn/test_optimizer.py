@@ -9,7 +9,7 @@ import torch
 from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
 from hsdc_runtime.nn.optimizer import adamw, clip_gradients, learning_rate_factor, parameter_groups
-from hsdc_schemas.spec import Optimizer, Schedule
+from hsdc_schemas.encoder import Optimizer, Schedule
 
 
 @pytest.mark.parametrize("pooling", ["cls", "attention"])

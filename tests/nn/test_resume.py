@@ -13,7 +13,8 @@ import torch
 
 from hsdc_runtime.nn.checkpoint import tensor_digests
 from hsdc_runtime.nn.loop import Interrupted, Progress, Trained, train
-from hsdc_schemas.spec import EarlyStopping, Execution, JointOversampling, RDrop, Schedule
+from hsdc_schemas.encoder import EarlyStopping, JointOversampling, RDrop, Schedule
+from hsdc_schemas.spec import Execution
 
 EPOCHS, STEPS = 4, 5
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hsdc_runtime.nn.sampling import epoch_order, joint_weights, micro_batch_cost, micro_batches, steps_of
-from hsdc_schemas.spec import JointOversampling
+from hsdc_schemas.encoder import JointOversampling
 
 
 def plain_weights(polarity: list[int], kind: list[int], spec: JointOversampling, labels: dict) -> list[float]:

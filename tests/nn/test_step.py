@@ -18,7 +18,8 @@ from hsdc_runtime.nn.optimizer import adamw
 from hsdc_runtime.nn.randomness import derive_seed
 from hsdc_runtime.nn.sampling import micro_batches
 from hsdc_runtime.nn.step import Learner, NonFiniteLoss, take_step
-from hsdc_schemas.spec import Execution, RDrop
+from hsdc_schemas.encoder import RDrop
+from hsdc_schemas.spec import Execution
 
 
 def learner(make: SimpleNamespace, model: Any, data: Any, heads: Any, **training: Any) -> Learner:

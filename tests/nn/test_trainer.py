@@ -14,7 +14,8 @@ from transformers import Trainer, TrainingArguments
 
 from hsdc_runtime.nn.loop import Progress, train
 from hsdc_runtime.nn.sampling import epoch_order, steps_of
-from hsdc_schemas.spec import Execution, Schedule, Shuffle
+from hsdc_schemas.encoder import Schedule, Shuffle
+from hsdc_schemas.spec import Execution
 
 
 def test_the_loss_curve_of_trainer(make: SimpleNamespace, tmp_path: Path) -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from hsdc_schemas.components import Dataset
 from hsdc_schemas.errors import HsdcError
 from hsdc_schemas.rows import REASONS, RowsRead, read_rows
-from hsdc_schemas.spec import Dataset
 
 HEADS = {"tone": ("tone", ("neutral", "hostile")), "topic": ("topic", ("sport", "null"))}
 

@@ -28,7 +28,8 @@ from hsdc_runtime.nn.sampling import epoch_order, joint_weights, steps_of
 from hsdc_runtime.nn.state import State, after_epoch, after_step
 from hsdc_runtime.nn.step import Learner, NonFiniteLoss, take_step
 from hsdc_schemas.digests import digest_bytes, digest_json
-from hsdc_schemas.spec import Execution, Head, JointOversampling, Shuffle, Training
+from hsdc_schemas.encoder import Head, JointOversampling, Shuffle, Training
+from hsdc_schemas.spec import Execution
 
 __all__ = ["Interrupted", "NonFiniteLoss", "Progress", "Trained", "train"]
 

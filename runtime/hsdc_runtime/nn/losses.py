@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hsdc_runtime.nn.model import at_least_float32
 from hsdc_runtime.nn.sampling import MASKED
-from hsdc_schemas.spec import BalancedWeights, FocalLoss, Head
+from hsdc_schemas.encoder import BalancedWeights, FocalLoss, Head
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig,
 from transformers.utils import logging
 
 from hsdc_runtime.nn.randomness import derive_seed
-from hsdc_schemas.spec import Encoder, HeadShape
+from hsdc_schemas.encoder import Encoder, HeadShape
 
 LAST_LAYERS = 4
 OUTPUT_SPREAD = 0.02

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hsdc_runtime.nn.model import Classifier
-from hsdc_schemas.spec import Schedule, Training
+from hsdc_schemas.encoder import Schedule, Training
 
 
 def adamw(classifier: Classifier, training: Training) -> torch.optim.AdamW:

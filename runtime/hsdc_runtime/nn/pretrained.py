@@ -10,8 +10,9 @@ from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from hsdc_runtime.nn.acceleration import require_device
 from hsdc_runtime.nn.model import Classifier, load_encoder
+from hsdc_schemas.encoder import Encoder, HeadShape
 from hsdc_schemas.errors import Exit, fail
-from hsdc_schemas.spec import Encoder, Execution, HeadShape
+from hsdc_schemas.spec import Execution
 
 _T = TypeVar("_T")
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 
 from hsdc_runtime.nn.randomness import derive_seed
-from hsdc_schemas.spec import Head, JointOversampling
+from hsdc_schemas.encoder import Head, JointOversampling
 
 MASKED = -100
 """Target of a row that has no label for a head."""

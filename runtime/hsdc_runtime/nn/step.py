@@ -17,7 +17,7 @@ from hsdc_runtime.nn.model import Classifier
 from hsdc_runtime.nn.optimizer import clip_gradients
 from hsdc_runtime.nn.randomness import derive_seed
 from hsdc_runtime.nn.sampling import MASKED, micro_batches
-from hsdc_schemas.spec import Training
+from hsdc_schemas.encoder import Training
 
 
 class NonFiniteLoss(ArithmeticError):  # noqa: N818 - named for what it tells

@@ -14,8 +14,9 @@ from hsdc_runtime.nn.determinism import deterministic
 from hsdc_runtime.nn.pretrained import pretrained_classifier
 from hsdc_runtime.nn.tensors import load_rows, save_logits
 from hsdc_runtime.work import Made, Work
+from hsdc_schemas.encoder import Encoder, HeadShape
 from hsdc_schemas.errors import Exit, fail
-from hsdc_schemas.spec import Encoder, Execution, HeadShape
+from hsdc_schemas.spec import Execution
 from hsdc_schemas.stages import typed
 
 

@@ -13,9 +13,9 @@ from hsdc_runtime.nn.batches import Rows
 from hsdc_runtime.nn.pretrained import pretrained_tokenizer
 from hsdc_runtime.nn.tensors import MASKED, save_rows
 from hsdc_runtime.work import Made, Work
+from hsdc_schemas.components import Dataset
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.rows import Row, RowsRead, read_rows
-from hsdc_schemas.spec import Dataset
 from hsdc_schemas.stages import typed
 
 Heads = dict[str, tuple[str, tuple[str, ...]]]
@@ -81,7 +81,7 @@ def _facts(read: RowsRead, rows: Rows, cut: int) -> dict[str, Any]:
     return {
         "read": read.read,
         "kept": read.kept,
-        "filtered": {},
+        "filtered": dict(read.filtered),
         "rejected": dict(read.rejected_by_reason),
         "tokens": len(rows.tokens),
         "longest": int(rows.lengths.max()),

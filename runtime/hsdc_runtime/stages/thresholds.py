@@ -10,8 +10,8 @@ from hsdc_runtime.nn.decisions import Calibration, decide, f1_macro, fit_thresho
 from hsdc_runtime.nn.tensors import MASKED, load_logits, logits_made_by
 from hsdc_runtime.work import Made, Work
 from hsdc_schemas.digests import canonical
+from hsdc_schemas.encoder import Thresholds
 from hsdc_schemas.errors import Exit, fail
-from hsdc_schemas.spec import Thresholds
 from hsdc_schemas.stages import typed
 
 

@@ -20,9 +20,10 @@ from hsdc_runtime.nn.pretrained import pretrained_classifier
 from hsdc_runtime.nn.tensors import MASKED, load_rows
 from hsdc_runtime.work import Interrupted, Made, Work
 from hsdc_schemas.digests import canonical
+from hsdc_schemas.encoder import Encoder, Head, HeadShape, JointOversampling, Shuffle, Training
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.scores import Confusion, figure, known_metrics, parse_metric
-from hsdc_schemas.spec import Encoder, Execution, Head, HeadShape, JointOversampling, Shuffle, Training
+from hsdc_schemas.spec import Execution
 from hsdc_schemas.stages import typed
 
 

@@ -1,0 +1,145 @@
+"""What no single field of a prompt run can say: each rule has its code, and points at the value that breaks it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from hsdc_compiler.faults import fault
+from hsdc_compiler.node import Node
+from hsdc_schemas.components import Endpoint
+from hsdc_schemas.errors import Diagnostic, did_you_mean
+from hsdc_schemas.prompting import JsonAnswer, PromptExperiment
+from hsdc_schemas.spec import Execution
+
+VARIABLES = ("text", "labels", "examples", "persona", "policy", "context", "guidance")
+DRAWS = ("temperature", "top_p", "top_k")
+
+
+def task(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """The data set has what is decided, and every answer is one answer."""
+    chosen, known = experiment.task, experiment.dataset.labels
+    if chosen.target not in known:
+        message = f"the data set has no label '{chosen.target}'"
+        yield fault(tree, "E703", message, ("task", "target"), did_you_mean(chosen.target, known))
+    if len(set(chosen.labels)) < len(chosen.labels):
+        twice = Counter(chosen.labels).most_common(1)[0][0]
+        yield fault(
+            tree, "E703", f"'{twice}' is more than once an answer", ("task", "labels"), "write every label once"
+        )
+    if chosen.positive is not None and chosen.positive not in chosen.labels:
+        message = f"the positive label '{chosen.positive}' is no answer"
+        yield fault(tree, "E713", message, ("task", "positive"), did_you_mean(chosen.positive, chosen.labels))
+
+
+def sampling(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """What shapes a draw needs a draw."""
+    generation = experiment.generation
+    if generation is None:
+        return
+    for name in DRAWS:
+        if getattr(generation, name) is not None and not generation.sample:
+            message = f"'{name}' shapes draws, and nothing is drawn: the likeliest token is taken"
+            yield fault(tree, "E714", message, ("generation", name), "add 'sample: true', or take it out", at_key=True)
+    if generation.sample and generation.temperature == 0:
+        message = "at temperature 0 nothing is drawn"
+        yield fault(tree, "E714", message, ("generation", "temperature"), "write 'sample: false' without a temperature")
+
+
+def methods(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """Text is generated only where something says how, and the other way about."""
+    answer = experiment.answer
+    possible = (answer.method, *answer.allows)
+    if experiment.generation is None and "generate" in possible:
+        message = "'generate' needs to know how much to generate, and how"
+        yield fault(tree, "E715", message, ("answer", "method"), "add 'generation: {max_tokens: 64}'")
+    if experiment.generation is not None and "generate" not in possible:
+        message = "nothing is generated where labels are ranked, so 'generation' changes nothing"
+        hint = "take it out, or write 'allows: [generate]' under 'answer'"
+        yield fault(tree, "E716", message, ("generation",), hint, at_key=True)
+
+
+def examples(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """Examples show answers that are allowed, in the format that is read."""
+    prompt, labels = experiment.prompt, experiment.task.labels
+    known = prompt.format.fields if isinstance(prompt.format, JsonAnswer) else ()
+    written = tree.at(("prompt", "examples"))
+    for position, example in enumerate(prompt.examples):
+        node = written.value[position] if written is not None and written.is_sequence else tree
+        if example.label not in labels:
+            message = f"an example is answered '{example.label}', which is no answer of the task"
+            yield fault(node, "E717", message, ("label",), did_you_mean(example.label, labels))
+        for name in example.fields:
+            if name not in known:
+                message = f"an example's answer has '{name}', which the format does not"
+                hint = did_you_mean(name, known) or "declare it under 'format.fields'"
+                yield fault(node, "E717", message, ("fields", name), hint, at_key=True)
+
+
+def templates(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """Templates are Jinja2 that can be read, over variables that exist."""
+    from jinja2 import TemplateSyntaxError, meta  # weight that only prompts need
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    environment = ImmutableSandboxedEnvironment()
+    for name in ("system", "user"):
+        path = ("prompt", name)
+        try:
+            unknown = meta.find_undeclared_variables(environment.parse(getattr(experiment.prompt, name)))
+        except (TemplateSyntaxError, RecursionError) as error:
+            yield fault(tree, "E728", f"'prompt.{name}' is no template: {error}", path, "write it as Jinja2")
+            continue
+        for variable in sorted(unknown - {*VARIABLES}):
+            message = f"the template 'prompt.{name}' uses '{variable}', which nothing gives it"
+            yield fault(tree, "E728", message, path, did_you_mean(variable, VARIABLES))
+        if name == "user" and "text" not in unknown:
+            message = "the template 'prompt.user' does not show the text, so every row asks the same"
+            yield fault(tree, "E728", message, path, "write {{ text }} where it belongs")
+
+
+def rows(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """What is scored is there: the split, the subset, the group that is background."""
+    evaluation, dataset = experiment.evaluation, experiment.dataset
+    if evaluation.split not in dataset.splits:
+        hint = did_you_mean(evaluation.split, dataset.splits)
+        yield fault(tree, "E706", f"the data set has no split '{evaluation.split}'", ("evaluation", "split"), hint)
+    name = evaluation.subset
+    if name is not None and name not in dataset.subsets:
+        hint = did_you_mean(name, dataset.subsets)
+        yield fault(tree, "E721", f"the data set has no subset '{name}'", ("evaluation", "subset"), hint)
+    elif name is not None and dataset.subsets[name].split != evaluation.split:
+        message = f"the subset '{name}' is drawn from '{dataset.subsets[name].split}', not '{evaluation.split}'"
+        yield fault(tree, "E721", message, ("evaluation", "subset"), "name the split that it is drawn from")
+    if evaluation.background is not None and evaluation.background not in dataset.groups:
+        hint = did_you_mean(evaluation.background, dataset.groups)
+        message = f"the background '{evaluation.background}' is no group of the data set"
+        yield fault(tree, "E726", message, ("evaluation", "background"), hint)
+
+
+def profile(experiment: PromptExperiment, execution: Execution, tree: Node) -> Iterator[Diagnostic]:
+    """The profile's method is one that the spec allows and the model offers; what it does not use is named."""
+    answer, chosen = experiment.answer, execution.answer
+    if chosen is not None and chosen not in (answer.method, *answer.allows):
+        message = f"the profile takes answers by '{chosen}', and the spec allows '{answer.method}'"
+        yield fault(tree, "E719", message, ("answer", "method"), f"write 'allows: [{chosen}]' under 'answer'")
+        return
+    method = chosen or answer.method
+    if isinstance(experiment.model, Endpoint) and method == "rank":
+        message = "labels cannot be ranked through an endpoint, which gives text alone"
+        hint = "write 'method: generate', or 'allows: [generate]' with a profile that says 'answer: generate'"
+        yield fault(tree, "E718", message, ("answer", "method"), hint)
+    if method == "rank" and answer.method == "generate" and experiment.generation is not None:
+        message = "the profile ranks labels instead of generating text: nothing of 'generation' is used here"
+        yield fault(
+            tree, "W720", message, ("generation",), "results of the two methods are never compared", at_key=True
+        )
+
+
+RULES: tuple[Callable[[PromptExperiment, Node], Iterator[Diagnostic]], ...] = (
+    task,
+    sampling,
+    methods,
+    examples,
+    templates,
+    rows,
+)
