@@ -64,6 +64,8 @@ class Form:
             return {"anyOf": [self.value(item) for item in schema["anyOf"]]}
         if schema.get("type") == "object":
             return self.mapping(schema)
+        if "items" in schema:  # a list is written whole, so its entries are new values
+            return {**schema, "items": WRITTEN.value(schema["items"])}
         return schema
 
     def mapping(self, schema: Schema) -> Schema:
@@ -97,7 +99,7 @@ class Form:
         held: Schema = {"$replace": WRITTEN.value(schema)}
         if listed and not self.whole:
             rules = f"List{rules}"
-            entries = {"type": "array", "items": schema.get("items", {})}
+            entries = {"type": "array", "items": WRITTEN.value(schema.get("items", {}))}
             held |= {name: entries for name in LISTS}  # noqa: C420
         return {"allOf": [{"$ref": f"{PREFIX}{rules}"}], "properties": held}
 

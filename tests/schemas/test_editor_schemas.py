@@ -74,6 +74,8 @@ def test_what_hsdc_wrote_is_valid() -> None:
         manifest = json.loads(case.read_bytes())
         assert faults("manifest", manifest) == []
         assert faults("experiment", manifest["experiment"]) == []
+        if manifest["experiment"]["kind"] != "encoder":
+            continue
         manifest["experiment"]["training"]["seed"] = str(2**60)  # as JSON holds what is beyond its numbers
         assert faults("experiment", manifest["experiment"]) == []
         del manifest["experiment"]["evaluation"]["cross_slices"]
@@ -227,7 +229,8 @@ def fields(schema: Any, path: str = "$") -> Iterator[tuple[str, dict[str, Any]]]
             if isinstance(item, dict):
                 yield f"{path}.{name}", item
         for key, item in schema.items():
-            yield from fields(item, f"{path}.{key}")
+            if key != "if":
+                yield from fields(item, f"{path}.{key}")
     elif isinstance(schema, list):
         for item in schema:
             yield from fields(item, path)
