@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,10 +18,13 @@ from hsdc_schemas.spec import Execution
 _T = TypeVar("_T")
 
 
-def pretrained_tokenizer(folder: Path) -> PreTrainedTokenizerBase:
-    """The tokenizer in a model's folder; HsdcError where there is none that can be used."""
+@lru_cache(maxsize=2)  # reading one from a GGUF file takes seconds, and the runs of a campaign share it
+def pretrained_tokenizer(folder: Path, gguf: str = "") -> PreTrainedTokenizerBase:
+    """The tokenizer in a model's folder, or in a GGUF file there; HsdcError where there is none that can be used."""
+    options = {"gguf_file": gguf} if gguf else {}
     return _usable(
-        "tokenizer", lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        "tokenizer",
+        lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options),
     )
 
 

@@ -1,0 +1,70 @@
+"""The conversation that asks about one text: templates rendered in a sandbox, examples as turns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+from jinja2 import StrictUndefined, TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.prompting import Prompt
+from hsdc_schemas.wording import worded
+
+LONGEST = 1 << 20  # characters of one message
+
+Message = dict[str, str]
+
+
+class Conversation:
+    """A prompt, ready to be put to any text."""
+
+    def __init__(self, prompt: Prompt, labels: Sequence[str]) -> None:
+        self._prompt = prompt
+        self._blocks = {name: getattr(prompt, name).strip() for name in ("persona", "policy", "context", "guidance")}
+        self._blocks |= {"labels": list(labels)}
+        self._blocks["examples"] = [
+            {
+                "text": example.text,
+                "label": example.label,
+                "answer": worded(prompt.format, example.label, example.fields),
+            }
+            for example in prompt.examples
+        ]
+        turns = prompt.examples if prompt.shots == "turns" else ()
+        self._shots: list[Message] = []
+        for example in turns:
+            answer = worded(prompt.format, example.label, example.fields)
+            self._shots += [self._user(example.text), {"role": "assistant", "content": answer}]
+
+    def about(self, text: str) -> list[Message]:
+        """The messages that ask about a text; HsdcError where a template fails on it."""
+        system = self._render("system", text).strip()
+        head = [{"role": "system", "content": system}] if system else []
+        return [*head, *self._shots, self._user(text)]
+
+    def _user(self, text: str) -> Message:
+        return {"role": "user", "content": self._render("user", text).strip()}
+
+    def _render(self, name: str, text: str) -> str:
+        template = _template(getattr(self._prompt, name))
+        try:
+            rendered = template.render(**self._blocks, text=text)
+        except (TemplateError, TypeError, ValueError, OverflowError, ArithmeticError, RecursionError) as error:
+            message = f"the template 'prompt.{name}' fails: {error}".splitlines()[0]
+            raise fail("E446", Exit.SPEC, message, None, "mend the template") from None
+        if len(rendered) > LONGEST:
+            message = f"the template 'prompt.{name}' renders {len(rendered)} characters; {LONGEST} are the most"
+            raise fail("E446", Exit.SPEC, message, None, "shorten the template or the text")
+        return rendered
+
+
+@cache
+def _environment() -> ImmutableSandboxedEnvironment:
+    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+
+
+@cache
+def _template(source: str):  # type: ignore[no-untyped-def]  # jinja2's own class
+    return _environment().from_string(source)
