@@ -194,12 +194,15 @@ def _limit(matrix: Node, report: Report) -> int:
 
 
 def _short_names(axes: Mapping[str, Any]) -> dict[str, str]:
-    """The last part of each path, with as many parts before it as it takes to tell the axes apart."""
+    """The last part of each path, with as many parts before it as it takes to tell the axes apart.
+
+    The `use` of a slot is called as the slot is.
+    """
     names = {}
     for path in axes:
-        parts = path.split(".")
+        parts = path.removesuffix(".use").split(".")
         length = 1
-        while any(other != path and other.split(".")[-length:] == parts[-length:] for other in axes):
+        while any(other != path and other.removesuffix(".use").split(".")[-length:] == parts[-length:] for other in axes):
             length += 1
         names[path] = "_".join(parts[-length:])
     return names
