@@ -200,12 +200,18 @@ def _short_names(axes: Mapping[str, Any]) -> dict[str, str]:
     """
     names = {}
     for path in axes:
-        parts = path.removesuffix(".use").split(".")
+        parts = _named(path)
         length = 1
-        while any(other != path and other.removesuffix(".use").split(".")[-length:] == parts[-length:] for other in axes):
+        while any(
+            other != path and other.removesuffix(".use").split(".")[-length:] == parts[-length:] for other in axes
+        ):
             length += 1
         names[path] = "_".join(parts[-length:])
     return names
+
+
+def _named(path: str) -> list[str]:
+    return path.removesuffix(".use").split(".")
 
 
 def _slug(node: Node) -> str:

@@ -2,51 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from hsdc_compiler.cache import InputCache
-from hsdc_schemas.components import Endpoint
+from hsdc_schemas.components import Dataset, Endpoint, PretrainedModel
 from hsdc_schemas.digests import digest_files, digest_json
 from hsdc_schemas.draws import draw, rows_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.factors import essence
-from hsdc_schemas.manifest import Input, InputFile
+from hsdc_schemas.making import DataExperiment, Source
+from hsdc_schemas.manifest import Input, InputFile, Manifest
 from hsdc_schemas.model_files import model_files
 from hsdc_schemas.rows import label_counts, read_rows
 from hsdc_schemas.sources import LOCAL_SOURCES, locate_file, locate_model
 from hsdc_schemas.spec import Experiment
 
+MADE = "run:"
+
 Fetch = Callable[[str, str], Path]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How the rows of a data set are read: its declaration, the labels that are wanted, and a digest of both."""
+
+    dataset: Dataset
+    heads: dict[str, tuple[str, tuple[str, ...]]]
+    schema: str
+
+
 class Locker:
-    """Locks inputs once, however many runs share them."""
+    """Locks inputs once, however many runs share them.
+
+    `made` gives the manifest of a data run, for splits that such a run makes.
+    """
 
     def __init__(self, root: Path, cache: InputCache, fetch: Fetch | None) -> None:
         self.root, self.cache, self.fetch = root, cache, fetch
+        self.made: Callable[[str], Manifest | None] = lambda _: None
         self._done: dict[str, Input | HsdcError] = {}
         self._schemas: dict[object, str] = {}
         self._own_sources: bool | None = None
 
     def lock(self, experiment: Experiment) -> tuple[tuple[Input, ...], list[Diagnostic]]:
         """The inputs that could be read, and the faults of the others."""
-        jobs: list[tuple[str, Callable[[], Input]]] = []
-        heads = dict(experiment.tasks)
-        schema = self._schema(experiment, heads)
-        for split in sorted(experiment.splits):
-            source = experiment.dataset.splits[split]
-            key = f"dataset.{split} {source} {schema}"
-            jobs.append((key, lambda split=split, source=source: self._split(experiment, split, source, heads, schema)))  # type: ignore[misc]
-        model = experiment.model
-        key = f"model {model.url} {model.served}" if isinstance(model, Endpoint) else f"model {essence(model)}"
-        jobs.append((key, lambda: self._model(experiment)))
-        if (name := experiment.subset) is not None:
-            key = f"subset.{name} {experiment.dataset.splits[experiment.dataset.subsets[name].split]} {schema}"
-            jobs.append((key, lambda: self._subset(experiment, name, heads, schema)))
         found: list[Input] = []
         faults: list[Diagnostic] = []
-        for key, job in jobs:
+        for _, key, job in self._jobs(experiment):
             result = self._once(key, job)
             if isinstance(result, HsdcError):
                 faults += result.diagnostics
@@ -54,13 +59,35 @@ class Locker:
                 found.append(result)
         return tuple(found), faults + _same_splits(found)
 
-    def _schema(self, experiment: Experiment, heads: dict[str, tuple[str, tuple[str, ...]]]) -> str:
-        """A digest of how rows are read: what their counts depend on beside their bytes."""
-        key = (experiment.dataset.model_dump_json(exclude={"splits"}), tuple(heads.items()))
+    def names(self, experiment: Experiment) -> tuple[str, ...]:
+        """The inputs that an experiment has."""
+        return tuple(name for name, _, _ in self._jobs(experiment))
+
+    def _jobs(self, experiment: Experiment) -> Iterator[tuple[str, str, Callable[[], Input]]]:
+        """Each input's name, what it depends on, and how it is locked."""
+        if isinstance(experiment, DataExperiment):
+            for name, source in sorted(experiment.sources.items()):
+                key = f"source.{name} {source.source} {source.revision} {source.files}"
+                yield f"source.{name}", key, partial(self._source, name, source)
+        else:
+            reading = self._reading(experiment.dataset, dict(experiment.tasks))
+            for split in sorted(experiment.splits):
+                source_of = reading.dataset.splits[split]
+                key = f"dataset.{split} {source_of} {reading.schema}"
+                yield f"dataset.{split}", key, partial(self._split, reading, split, source_of)
+            if (subset := experiment.subset) is not None:
+                source_of = reading.dataset.splits[reading.dataset.subsets[subset].split]
+                key = f"subset.{subset} {source_of} {reading.schema}"
+                yield f"subset.{subset}", key, partial(self._subset, reading, subset)
+        if (model := experiment.model) is not None:
+            yield "model", f"model {digest_json(essence(model))}", partial(self._model, model)
+
+    def _reading(self, dataset: Dataset, heads: dict[str, tuple[str, tuple[str, ...]]]) -> Reading:
+        key = (dataset.model_dump_json(exclude={"splits"}), tuple(heads.items()))
         if key not in self._schemas:
-            columns = essence(experiment.dataset.model_copy(update={"splits": {}}))
+            columns = essence(dataset.model_copy(update={"splits": {}}))
             self._schemas[key] = digest_json([columns, essence(heads)])
-        return self._schemas[key]
+        return Reading(dataset, heads, self._schemas[key])
 
     def _once(self, key: str, job: Callable[[], Input]) -> Input | HsdcError:
         if key not in self._done:
@@ -70,67 +97,69 @@ class Locker:
                 self._done[key] = error
         return self._done[key]
 
-    def _split(
-        self,
-        experiment: Experiment,
-        split: str,
-        source: str,
-        heads: dict[str, tuple[str, tuple[str, ...]]],
-        schema: str,
-    ) -> Input:
+    def _split(self, reading: Reading, split: str, source: str) -> Input:
+        if source.startswith(MADE):
+            return self._made(split, source)
         if source.startswith("local:"):
             self._require_own_sources()
         path = locate_file(self.root, source)
         known = self.cache.known(path)
-        facts = self.cache.facts.get(f"{known[0]} {schema}") if known else None
+        facts = self.cache.facts.get(f"{known[0]} {reading.schema}") if known else None
         if known is None or facts is None:
             stat = path.stat()
-            read = read_rows(path, source, experiment.dataset, heads)
+            read = read_rows(path, source, reading.dataset, reading.heads)
             if read.rejected:
                 raise HsdcError(_rejected(source, read.rejected))
-            facts = {"rows": read.kept, "labels": label_counts(read.rows, heads)}
+            facts = {"rows": read.kept, "labels": label_counts(read.rows, reading.heads)}
             known = (read.digest, read.bytes)
             self.cache.remember(path, *known, stat)
-            self.cache.note(f"{read.digest} {schema}", facts)
+            self.cache.note(f"{read.digest} {reading.schema}", facts)
         digest, size = known
         files = (InputFile(path=path.name, digest=digest, bytes=size),)
         if split == "train":
-            _all_labels(source, facts["labels"], heads)
+            _all_labels(source, facts["labels"], reading.heads)
+        labels = facts["labels"]
         return Input(
-            name=f"dataset.{split}",
-            source=source,
-            digest=digest,
-            files=files,
-            rows=facts["rows"],
-            labels=facts["labels"],
+            name=f"dataset.{split}", source=source, digest=digest, files=files, rows=facts["rows"], labels=labels
         )
 
-    def _subset(
-        self, experiment: Experiment, name: str, heads: dict[str, tuple[str, tuple[str, ...]]], schema: str
-    ) -> Input:
+    def _made(self, split: str, source: str) -> Input:
+        """A split that a data run makes: it is known by the key of the stage that writes it."""
+        run, _, output = source.removeprefix(MADE).partition("/")
+        manifest = self.made(run)
+        stage = manifest.stages[-1] if manifest is not None else None
+        if manifest is None or manifest.experiment.kind != "data" or stage is None or output not in stage.outputs:
+            known = ", ".join(name for name in stage.outputs if "." in name) if stage is not None else ""
+            hint = f"it makes {known}" if known else "write run:NAME/OUTPUT.SPLIT of a run of kind data"
+            raise fail("E421", Exit.SPEC, f"no data run makes '{source}'", None, hint)
+        digest = digest_json([stage.key, output])
+        return Input(name=f"dataset.{split}", source=source, revision=stage.key, digest=digest, files=())
+
+    def _source(self, name: str, source: Source) -> Input:
+        """A file of records by its bytes; what is in it is for the run to say."""
+        if source.source.startswith("local:"):
+            self._require_own_sources()
+        path = locate_file(self.root, source.source)
+        digest, size = self.cache.digest(path)
+        files = (InputFile(path=path.name, digest=digest, bytes=size),)
+        return Input(name=f"source.{name}", source=source.source, revision=source.revision, digest=digest, files=files)
+
+    def _subset(self, reading: Reading, name: str) -> Input:
         """The rows that a subset draws, by a digest of their own."""
-        dataset = experiment.dataset
-        subset = dataset.subsets[name]
-        source = dataset.splits[subset.split]
+        subset = reading.dataset.subsets[name]
+        source = reading.dataset.splits[subset.split]
         path = locate_file(self.root, source)
-        digest = self.cache.digest(path)[0]
-        known = f"{digest} {schema} {name}"
+        known = f"{self.cache.digest(path)[0]} {reading.schema} {name}"
         if (facts := self.cache.facts.get(known)) is None:
             try:
-                rows = draw(read_rows(path, source, dataset, heads).rows, subset)
+                rows = draw(read_rows(path, source, reading.dataset, reading.heads).rows, subset)
             except ValueError as error:
                 hint = "draw fewer, or from another split"
                 raise fail("E420", Exit.NO, f"the subset '{name}' cannot be drawn: {error}", None, hint) from None
-            facts = {"digest": rows_digest(rows), "rows": len(rows), "labels": label_counts(rows, heads)}
+            facts = {"digest": rows_digest(rows), "rows": len(rows), "labels": label_counts(rows, reading.heads)}
             self.cache.note(known, facts)
-        return Input(
-            name=f"subset.{name}",
-            source=f"dataset.{subset.split}",
-            digest=facts["digest"],
-            files=(),
-            rows=facts["rows"],
-            labels=facts["labels"],
-        )
+        drawn = f"dataset.{subset.split}"
+        return Input(name=f"subset.{name}", source=drawn, files=(), **facts)
 
     def _require_own_sources(self) -> None:
         """What lies outside the project is named by who compiles it, not by who wrote the specs."""
@@ -143,12 +172,10 @@ class Locker:
             hint = f"git rm --cached {LOCAL_SOURCES}, and read what it names"
             raise HsdcError([Diagnostic("E419", Exit.SPEC, message, None, hint)])
 
-    def _model(self, experiment: Experiment) -> Input:
-        model = experiment.model
+    def _model(self, model: PretrainedModel | Endpoint) -> Input:
         if isinstance(model, Endpoint):
-            return Input(
-                name="model", source=model.url, revision=model.served, digest=digest_json(essence(model)), files=()
-            )
+            digest = digest_json(essence(model))
+            return Input(name="model", source=model.url, revision=model.served, digest=digest, files=())
         try:
             folder = locate_model(self.root, model.source, model.revision, model.folder, model.gguf)
             names = model_files(folder, model.gguf, code=model.remote_code)

@@ -11,6 +11,7 @@ import msgspec
 
 from hsdc_schemas.digests import canonical_ready, digest_bytes, ready
 from hsdc_schemas.factors import essence
+from hsdc_schemas.kinds import stages_of
 from hsdc_schemas.manifest import (
     SCHEMA_VERSION,
     Component,
@@ -21,7 +22,7 @@ from hsdc_schemas.manifest import (
     input_digests,
 )
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
-from hsdc_schemas.stages import Stage, section, stage_key, stages_of
+from hsdc_schemas.stages import Stage, section, stage_key
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from hsdc_compiler.rules import claim, rules
 from hsdc_compiler.sections import Sections
 from hsdc_compiler.stamp import sources_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
+from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.spec import EXPERIMENTS, SLOTS, Experiment, Profile
 
 DEFAULT_PROFILE = "demo"
@@ -102,11 +103,18 @@ def compile_project(
 
 
 def _resolve_all(
-    session: _Session, layered: dict[str, Layered], names: Iterable[str], *, partial: bool
+    session: _Session,
+    layered: dict[str, Layered],
+    names: Iterable[str],
+    *,
+    partial: bool,
+    known: dict[str, _Run] | None = None,
 ) -> dict[str, _Run]:
     """The runs that could be resolved, parents first; with `partial`, those without a fault of their own."""
-    resolved: dict[str, _Run] = {}
+    resolved: dict[str, _Run] = {} if known is None else known
     for name in names:
+        if name in resolved:
+            continue
         before = len(session.faults)
         _resolve(session, layered[name], resolved)
         if partial and gravest(session.faults[before:]) is Exit.SPEC:
@@ -120,10 +128,22 @@ def _lower_all(
     """The manifests of the runs whose inputs could be locked, in the order of the names."""
     lowering = Lowering(session.profile_name, session.profile.execution, session.packages)
     tools = lowering, Emitter(session.project.root, session.profile_name)
-    runs = (
-        _lock_and_lower(session, layered[n], resolved, tools, check_only=check_only) for n in names if n in resolved
-    )
-    return [run for run in runs if run is not None]
+    done: dict[str, Compiled | None] = {}
+
+    def lowered(name: str) -> Compiled | None:
+        if name not in resolved and name in layered:  # a run that another one takes rows from
+            _resolve_all(session, layered, _with_ancestors([name], layered), partial=False, known=resolved)
+        if name not in done and name in resolved:
+            done[name] = None  # who takes rows from itself finds none
+            done[name] = _lock_and_lower(session, layered[name], resolved, tools, check_only=check_only)
+        return done.get(name)
+
+    def made(name: str) -> Manifest | None:
+        found = lowered(name)
+        return found.manifest if found is not None else None
+
+    session.locker.made = made
+    return [run for name in names if (run := lowered(name)) is not None]
 
 
 def run_names(root: Path) -> dict[str, tuple[str, ...]]:
@@ -263,7 +283,7 @@ def _lock_and_lower(
         committed = committed_manifest(root, session.profile_name, run.name)
         if committed is not None:
             inputs, not_read = with_committed(inputs, committed)
-            faults = [] if len(inputs) == len(side.experiment.dataset.splits) + 1 else faults
+            faults = [] if len(inputs) == len(session.locker.names(side.experiment)) else faults
     if faults:
         session.faults += faults
         return None

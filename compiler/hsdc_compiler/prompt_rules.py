@@ -9,14 +9,17 @@ from hsdc_compiler.faults import fault
 from hsdc_compiler.node import Node
 from hsdc_schemas.components import Endpoint
 from hsdc_schemas.errors import Diagnostic, did_you_mean
+from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.prompting import JsonAnswer, PromptExperiment
 from hsdc_schemas.spec import Execution
 
-VARIABLES = ("text", "labels", "examples", "persona", "policy", "context", "guidance")
+VARIABLES = ("text", "fields", "labels", "examples", "persona", "policy", "context", "guidance")
+Asked = PromptExperiment | FinetuneExperiment
+
 DRAWS = ("temperature", "top_p", "top_k")
 
 
-def task(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+def task(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
     """The data set has what is decided, and every answer is one answer."""
     chosen, known = experiment.task, experiment.dataset.labels
     if chosen.target not in known:
@@ -32,7 +35,7 @@ def task(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
         yield fault(tree, "E713", message, ("task", "positive"), did_you_mean(chosen.positive, chosen.labels))
 
 
-def sampling(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+def sampling(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
     """What shapes a draw needs a draw."""
     generation = experiment.generation
     if generation is None:
@@ -46,7 +49,7 @@ def sampling(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
         yield fault(tree, "E714", message, ("generation", "temperature"), "write 'sample: false' without a temperature")
 
 
-def methods(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+def methods(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
     """Text is generated only where something says how, and the other way about."""
     answer = experiment.answer
     possible = (answer.method, *answer.allows)
@@ -59,7 +62,7 @@ def methods(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
         yield fault(tree, "E716", message, ("generation",), hint, at_key=True)
 
 
-def examples(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+def examples(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
     """Examples show answers that are allowed, in the format that is read."""
     prompt, labels = experiment.prompt, experiment.task.labels
     known = prompt.format.fields if isinstance(prompt.format, JsonAnswer) else ()
@@ -76,7 +79,7 @@ def examples(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
                 yield fault(node, "E717", message, ("fields", name), hint, at_key=True)
 
 
-def templates(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+def templates(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
     """Templates are Jinja2 that can be read, over variables that exist."""
     from jinja2 import TemplateSyntaxError, meta  # weight that only prompts need
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -97,7 +100,7 @@ def templates(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
             yield fault(tree, "E728", message, path, "write {{ text }} where it belongs")
 
 
-def rows(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
+def rows(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
     """What is scored is there: the split, the subset, the group that is background."""
     evaluation, dataset = experiment.evaluation, experiment.dataset
     if evaluation.split not in dataset.splits:
@@ -116,7 +119,7 @@ def rows(experiment: PromptExperiment, tree: Node) -> Iterator[Diagnostic]:
         yield fault(tree, "E726", message, ("evaluation", "background"), hint)
 
 
-def profile(experiment: PromptExperiment, execution: Execution, tree: Node) -> Iterator[Diagnostic]:
+def profile(experiment: Asked, execution: Execution, tree: Node) -> Iterator[Diagnostic]:
     """The profile's method is one that the spec allows and the model offers; what it does not use is named."""
     answer, chosen = experiment.answer, execution.answer
     if chosen is not None and chosen not in (answer.method, *answer.allows):
@@ -128,14 +131,9 @@ def profile(experiment: PromptExperiment, execution: Execution, tree: Node) -> I
         message = "labels cannot be ranked through an endpoint, which gives text alone"
         hint = "write 'method: generate', or 'allows: [generate]' with a profile that says 'answer: generate'"
         yield fault(tree, "E718", message, ("answer", "method"), hint)
-    if method == "rank" and answer.method == "generate" and experiment.generation is not None:
-        message = "the profile ranks labels instead of generating text: nothing of 'generation' is used here"
-        yield fault(
-            tree, "W720", message, ("generation",), "results of the two methods are never compared", at_key=True
-        )
 
 
-RULES: tuple[Callable[[PromptExperiment, Node], Iterator[Diagnostic]], ...] = (
+RULES: tuple[Callable[[Asked, Node], Iterator[Diagnostic]], ...] = (
     task,
     sampling,
     methods,

@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from hsdc_compiler import encoder_rules, prompt_rules
+from hsdc_compiler import data_rules, encoder_rules, finetune_rules, prompt_rules
 from hsdc_compiler.faults import fault, metrics
 from hsdc_compiler.node import Node, Path
 from hsdc_schemas.components import PretrainedModel
 from hsdc_schemas.errors import Diagnostic, did_you_mean
+from hsdc_schemas.finetuning import FinetuneExperiment
+from hsdc_schemas.making import DataExperiment
 from hsdc_schemas.prompting import PromptExperiment
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
 
@@ -21,7 +23,7 @@ def rules(experiment: Experiment, tree: Node, execution: Execution) -> list[Diag
     """All faults that rules across fields find."""
     every = (*OF_KIND[experiment.kind], *RULES)
     found = [fault for rule in every for fault in islice(rule(experiment, tree), MAX_FAULTS)]
-    if isinstance(experiment, PromptExperiment) and not found:
+    if isinstance(experiment, PromptExperiment | FinetuneExperiment) and not found:
         found += prompt_rules.profile(experiment, execution, tree)
     return found
 
@@ -55,10 +57,13 @@ def pinned_model(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 
 def columns(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """Every column that is given a meaning is declared."""
+    if isinstance(experiment, DataExperiment):
+        return
     dataset, declared = experiment.dataset, frozenset(experiment.dataset.columns)
     named: list[tuple[Path, str]] = [(("dataset", "id"), dataset.id), (("dataset", "text"), dataset.text)]
     named += [(("dataset", "labels", name), column) for name, column in dataset.labels.items()]
     named += [(("dataset", "groups", name, "column"), group.column) for name, group in dataset.groups.items()]
+    named += [(("dataset", "fields", name), column) for name, column in dataset.fields.items()]
     named += [(("dataset", "cluster"), dataset.cluster)] if dataset.cluster is not None else []
     for path, column in named:
         if column not in declared:
@@ -68,6 +73,8 @@ def columns(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 
 def meanings(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A value counts as a label that the run knows."""
+    if isinstance(experiment, DataExperiment):
+        return
     dataset = experiment.dataset
     known = dict(experiment.tasks.values())
     for name, values in dataset.values.items():
@@ -84,6 +91,8 @@ def meanings(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 
 def subsets(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A subset is drawn from a split that is there, by a label that is decided."""
+    if isinstance(experiment, DataExperiment):
+        return
     dataset = experiment.dataset
     targets = [target for target, _ in experiment.tasks.values()]
     for name, subset in dataset.subsets.items():
@@ -99,5 +108,7 @@ def subsets(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 OF_KIND: dict[str, tuple[Callable[[Any, Node], Iterator[Diagnostic]], ...]] = {
     "encoder": encoder_rules.RULES,
     "prompt": prompt_rules.RULES,
+    "finetune": finetune_rules.RULES,
+    "data": data_rules.RULES,
 }
 RULES: tuple[Callable[[Experiment, Node], Iterator[Diagnostic]], ...] = (pinned_model, columns, meanings, subsets)

@@ -49,7 +49,11 @@ class Sections:
             if node is None and field.is_required():
                 return None
             try:
-                typed = field.get_default() if node is None else adapter.validate_python(node.plain())
+                typed = (
+                    field.get_default(call_default_factory=True, validated_data={})
+                    if node is None
+                    else adapter.validate_python(node.plain())
+                )
             except ValidationError:
                 return None
             found = self._known[key] = Section(node, typed, ready(essence(typed)))

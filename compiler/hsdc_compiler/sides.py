@@ -17,18 +17,18 @@ from hsdc_compiler.cache import InputCache
 from hsdc_compiler.compilation import Compiled
 from hsdc_compiler.git import FAULTS as GIT_FAULTS
 from hsdc_compiler.git import LINK, MODULE, Blobs, Entry, Repository, Tree, is_plain
-from hsdc_compiler.lock import Locker
+from hsdc_compiler.lock import Locker, Reading
 from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import LOCK, SPECS
 from hsdc_schemas.components import Endpoint, PretrainedModel
 from hsdc_schemas.digests import digest_file, digest_json
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
+from hsdc_schemas.making import Source
 from hsdc_schemas.manifest import Input, InputFile, Manifest, load_sealed
 from hsdc_schemas.model_files import PATTERNS
 from hsdc_schemas.places import GENERATED
 from hsdc_schemas.record import Record
 from hsdc_schemas.sources import parse_source
-from hsdc_schemas.spec import Experiment
 
 OWN, OTHER, UNKNOWN = "the manifest's word", "the other side's word", "unknown"  # whose word an input is
 MOST_SPEC = (1 << 20) + 1  # one more than a spec may have, so that the parser says so
@@ -246,29 +246,39 @@ class _SideLocker(Locker):
         self.ready, self.own, self.others = ready, own, others
         self.unread: dict[str, str] = {}
 
-    def _split(
-        self,
-        experiment: Experiment,
-        split: str,
-        source: str,
-        heads: dict[str, tuple[str, tuple[str, ...]]],
-        schema: str,
-    ) -> Input:
+    def _split(self, reading: Reading, split: str, source: str) -> Input:
         try:
             self._bring(source)
-            return super()._split(experiment, split, source, heads, schema)
+            return super()._split(reading, split, source)
         except HsdcError as error:
             if error.exit is not Exit.ENVIRONMENT or error.diagnostics[0].code in GIT_FAULTS:
                 raise
             return self._word(f"dataset.{split}", source, "", "")
 
-    def _model(self, experiment: Experiment) -> Input:
-        model = experiment.model
+    def _source(self, name: str, source: Source) -> Input:
+        try:
+            self._bring(source.source)
+            return super()._source(name, source)
+        except HsdcError as error:
+            if error.exit is not Exit.ENVIRONMENT or error.diagnostics[0].code in GIT_FAULTS:
+                raise
+            return self._word(f"source.{name}", source.source, source.revision, "")
+
+    def _subset(self, reading: Reading, name: str) -> Input:
+        try:
+            self._bring(reading.dataset.splits[reading.dataset.subsets[name].split])
+            return super()._subset(reading, name)
+        except HsdcError as error:
+            if error.exit is not Exit.ENVIRONMENT or error.diagnostics[0].code in GIT_FAULTS:
+                raise
+            return self._word(f"subset.{name}", f"dataset.{reading.dataset.subsets[name].split}", "", "")
+
+    def _model(self, model: PretrainedModel | Endpoint) -> Input:
         if isinstance(model, Endpoint):
-            return super()._model(experiment)
+            return super()._model(model)
         try:
             self._bring(model.source, (model.gguf,) if model.gguf else PATTERNS)
-            return super()._model(experiment)
+            return super()._model(model)
         except HsdcError as error:
             if error.exit is not Exit.ENVIRONMENT or error.diagnostics[0].code in GIT_FAULTS:
                 raise

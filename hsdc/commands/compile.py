@@ -17,6 +17,7 @@ from hsdc_compiler.project import SPECS, find_root
 from hsdc_compiler.publish import write
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
+from hsdc_schemas.kinds import profile_method
 from hsdc_schemas.places import GENERATED
 
 
@@ -111,7 +112,11 @@ def _show_written(compilation: Compilation) -> None:
 def _row(run: Compiled, written: tuple[str, ...]) -> tuple[str, ...]:
     lineage = f"{run.parent} + {len(run.factors)} of {run.budget}" if run.parent else "root"
     state = "written" if any(path in written for path in run.files) else "unchanged"
-    note = f"the same experiment as {run.equal_to}" if run.equal_to else ""
+    notes = [f"the same experiment as {run.equal_to}"] if run.equal_to else []
+    if (chosen := profile_method(run.manifest.experiment, run.manifest.execution)) is not None:
+        unused = "; 'generation' is not used" if chosen == "rank" else ""
+        notes.append(f"answers by {chosen}, as the profile says{unused}")
+    note = "; ".join(notes)
     return f"  {run.name}", lineage, short(run.manifest.experiment_digest), state, note
 
 

@@ -14,7 +14,7 @@ from types import FrameType
 from hsdc import scores_view
 from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
-from hsdc_runtime.inputs import verify_inputs
+from hsdc_runtime.inputs import MADE, verify_inputs
 from hsdc_runtime.run import Outcome, finished_record, run
 from hsdc_runtime.work import Busy, Interrupted
 from hsdc_schemas.digests import short
@@ -129,19 +129,33 @@ def _with_claims(root: Path, profile: str, runs: list[str], every: list[str]) ->
         )
     ordered: dict[str, None] = {}
     for name in runs or every:
-        claim = _claim(root, profile, name)
-        if claim is not None and claim in every:
-            ordered.setdefault(claim)
-        ordered.setdefault(name)
+        _order(root, profile, name, every, ordered, ())
     return list(ordered)
 
 
-def _claim(root: Path, profile: str, name: str) -> str | None:
+def _order(
+    root: Path, profile: str, name: str, every: list[str], ordered: dict[str, None], trail: tuple[str, ...]
+) -> None:
+    """A run after those that it stands on: what it is compared with, and what makes its rows."""
+    if name in ordered or name in trail:
+        return
+    for before in _stands_on(root, profile, name):
+        if before in every:
+            _order(root, profile, before, every, ordered, (*trail, name))
+    ordered.setdefault(name)
+
+
+def _stands_on(root: Path, profile: str, name: str) -> list[str]:
     try:
         manifest = _manifest(root, profile, name)
     except HsdcError:
-        return None
-    return manifest.reproduces.run if manifest.reproduces is not None else None
+        return []
+    makers = [
+        item.source.removeprefix(MADE).partition("/")[0] for item in manifest.inputs if item.source.startswith(MADE)
+    ]
+    against = getattr(manifest.experiment.evaluation, "against", None) if manifest.experiment.kind != "data" else None
+    claim = manifest.reproduces.run if manifest.reproduces is not None else None
+    return [run for run in (*makers, claim, against) if run is not None]
 
 
 def _manifest(root: Path, profile: str, name: str) -> Manifest:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import Any
 
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -12,6 +13,7 @@ from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.prompting import Prompt
 from hsdc_schemas.wording import worded
 
+BLOCKS = ("persona", "policy", "context", "guidance")
 LONGEST = 1 << 20  # characters of one message
 
 Message = dict[str, str]
@@ -22,35 +24,29 @@ class Conversation:
 
     def __init__(self, prompt: Prompt, labels: Sequence[str]) -> None:
         self._prompt = prompt
-        self._blocks = {name: getattr(prompt, name).strip() for name in ("persona", "policy", "context", "guidance")}
-        self._blocks |= {"labels": list(labels)}
-        self._blocks["examples"] = [
-            {
-                "text": example.text,
-                "label": example.label,
-                "answer": worded(prompt.format, example.label, example.fields),
-            }
-            for example in prompt.examples
-        ]
-        turns = prompt.examples if prompt.shots == "turns" else ()
+        blocks = {name: getattr(prompt, name).strip() for name in BLOCKS}
+        self._given: dict[str, Any] = {**blocks, "labels": list(labels), "examples": []}
         self._shots: list[Message] = []
-        for example in turns:
+        for example in prompt.examples:
             answer = worded(prompt.format, example.label, example.fields)
-            self._shots += [self._user(example.text), {"role": "assistant", "content": answer}]
+            self._given["examples"].append({"text": example.text, "label": example.label, "answer": answer})
+        for example in prompt.examples if prompt.shots == "turns" else ():
+            answer = worded(prompt.format, example.label, example.fields)
+            self._shots += [self._user(example.text, example.fields), {"role": "assistant", "content": answer}]
 
-    def about(self, text: str) -> list[Message]:
-        """The messages that ask about a text; HsdcError where a template fails on it."""
-        system = self._render("system", text).strip()
+    def about(self, text: str, fields: Mapping[str, str]) -> list[Message]:
+        """The messages that ask about a row; HsdcError where a template fails on it."""
+        system = self._render("system", text, fields).strip()
         head = [{"role": "system", "content": system}] if system else []
-        return [*head, *self._shots, self._user(text)]
+        return [*head, *self._shots, self._user(text, fields)]
 
-    def _user(self, text: str) -> Message:
-        return {"role": "user", "content": self._render("user", text).strip()}
+    def _user(self, text: str, fields: Mapping[str, str]) -> Message:
+        return {"role": "user", "content": self._render("user", text, fields).strip()}
 
-    def _render(self, name: str, text: str) -> str:
+    def _render(self, name: str, text: str, fields: Mapping[str, str]) -> str:
         template = _template(getattr(self._prompt, name))
         try:
-            rendered = template.render(**self._blocks, text=text)
+            rendered = template.render(**self._given, text=text, fields=fields)
         except (TemplateError, TypeError, ValueError, OverflowError, ArithmeticError, RecursionError) as error:
             message = f"the template 'prompt.{name}' fails: {error}".splitlines()[0]
             raise fail("E446", Exit.SPEC, message, None, "mend the template") from None

@@ -9,12 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hsdc_runtime.store import Damaged, Store
 from hsdc_schemas.components import PretrainedModel
 from hsdc_schemas.digests import PREFIX, digest_file, digest_json, short
-from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.manifest import Input, Manifest
 from hsdc_schemas.model_files import model_files
 from hsdc_schemas.sources import locate_file, locate_model
+
+MADE = "run:"  # what begins a source that another run makes
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
     faults: list[Diagnostic] = []
     splits: dict[str, Path] = {}
     read: list[Read] = []
+    made: dict[str, str] = {}
     model = root
     for item in manifest.inputs:
         try:
@@ -50,16 +54,34 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
                 model = locate_model(root, item.source, item.revision, spec.folder, spec.gguf)
                 names = model_files(model, spec.gguf, code=spec.remote_code)
                 faults += _compare(item, [(name, model / name) for name in names], read)
+            elif item.source.startswith(MADE):
+                name = item.name.removeprefix("dataset.")
+                splits[name], made[name] = _made(root, item)
             elif item.files:  # an endpoint has none, and a subset is drawn from a split's
                 path = locate_file(root, item.source)
-                splits[item.name.removeprefix("dataset.")] = path
+                splits[item.name.removeprefix("dataset.").removeprefix("source.")] = path
                 faults += _compare(item, [(item.files[0].path, path)], read)
         except HsdcError as error:
             faults += error.diagnostics
     if faults:
         raise HsdcError(faults)
     digests = {item.name.removeprefix("dataset."): item.digest for item in manifest.inputs if item.name != "model"}
-    return Located(splits, digests, model, tuple(read))
+    return Located(splits, {**digests, **made}, model, tuple(read))
+
+
+def _made(root: Path, item: Input) -> tuple[Path, str]:
+    """What a data run wrote, by the key of the stage that did; and its digest."""
+    run, _, output = item.source.removeprefix(MADE).partition("/")
+    store = Store(root)
+    action = store.action(item.revision)
+    try:
+        if action is not None:
+            artifact = action.outputs[output]
+            return store.take(artifact.object), artifact.object
+    except Damaged:
+        pass
+    message = f"what '{run}' writes is not in the store: {item.source}"
+    raise fail("E422", Exit.ENVIRONMENT, message, None, f"hsdc run {run}")
 
 
 def still_locked(found: Located) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 from hsdc_schemas.digests import ready
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.factors import essence
+from hsdc_schemas.kinds import stages_of
 from hsdc_schemas.manifest import Manifest, input_digests
-from hsdc_schemas.stages import Stage, section, stage_key, stages_of
+from hsdc_schemas.stages import Stage, section, stage_key
 
 
 @dataclass(frozen=True)

@@ -48,6 +48,9 @@ class Dataset(Model):
         examples=[{"label": {"hatespeech": "hate", "offensive": "hate", "normal": "normal"}}],
     )
     groups: dict[Name, Group] = Field(default_factory=dict, description="The groups that rows may belong to, by name.")
+    fields: dict[Name, str] = Field(
+        default_factory=dict, description="Further texts of a row, by name, and their columns: for prompts and answers."
+    )
     separator: str = Field(";", min_length=1, description="Between the entries of one cell of a group's column.")
     cluster: str | None = Field(None, description="Column of what rows share that are not independent: author, thread.")
     subsets: dict[Name, Subset] = Field(default_factory=dict, description="Named draws of rows, each from one split.")

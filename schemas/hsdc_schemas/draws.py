@@ -31,8 +31,8 @@ def draw(rows: Sequence[Row], subset: Subset) -> tuple[Row, ...]:
 
 
 def rows_digest(rows: Iterable[Row]) -> str:
-    """The digest of some rows: ids, texts, labels, groups and their order."""
-    return digest_json([[row.id, row.text, dict(row.labels), list(row.groups)] for row in rows])
+    """The digest of some rows: ids, texts, labels, groups, fields and their order."""
+    return digest_json([[row.id, row.text, dict(row.labels), list(row.groups), dict(row.fields)] for row in rows])
 
 
 def _rank(seed: int, name: str) -> bytes:

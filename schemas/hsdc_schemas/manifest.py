@@ -93,17 +93,14 @@ class Manifest(Model):
 
 
 def input_digests(inputs: Iterable[Input]) -> dict[str, str]:
-    """What stages declare as inputs: all splits together, the whole model, and what of it decides token ids."""
+    """What stages declare as inputs: each by name, all splits, all sources, and what of a model decides token ids."""
     items = tuple(inputs)
-    model = next(item for item in items if item.name == "model")
-    names = set(tokenizer_files(tuple(file.path for file in model.files)))
-    return {
-        "dataset": digest_json(
-            {item.name: item.digest for item in items if item.name.startswith(("dataset.", "subset."))}
-        ),
-        "model": model.digest,
-        "tokenizer": digest_files((file.path, file.digest) for file in model.files if file.path in names),
-    }
+    found = {item.name: item.digest for item in items}
+    for name, kind in (("dataset", "dataset."), ("sources", "source.")):
+        found[name] = digest_json({item.name: item.digest for item in items if item.name.startswith(kind)})
+    files = tuple(file for item in items if item.name == "model" for file in item.files)
+    names = set(tokenizer_files(file.path for file in files))
+    return {**found, "tokenizer": digest_files((file.path, file.digest) for file in files if file.path in names)}
 
 
 def sealed(value: Mapping[str, Any]) -> dict[str, Any]:

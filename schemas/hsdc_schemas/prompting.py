@@ -44,8 +44,16 @@ class LastLineAnswer(Model):
     lead: str = Field("Answer:", description="What stands before the label on the last line.")
 
 
+class TextAnswer(Model):
+    """Any text with the label behind a marker; what is taught is a field of the row."""
+
+    kind: Literal["text"] = Field(description=KIND)
+    marker: str = Field(min_length=1, description="What stands before the label.", examples=["status:"])
+    field: Name = Field("response", description="The row's field that holds the answer to learn.")
+
+
 class Prompt(Model):
-    """What is asked: Jinja2 templates over `text`, `labels`, `examples` and the blocks below, rendered in a sandbox."""
+    """What is asked: sandboxed Jinja2 templates over `text`, `fields`, `labels`, `examples` and the blocks."""
 
     whole: ClassVar[bool] = True
     title: str = Field("", description=TITLE, json_schema_extra=PROSE)
@@ -60,7 +68,7 @@ class Prompt(Model):
     shots: Literal["turns", "text"] = Field(
         "turns", description="Examples as turns of the chat, or left to the templates (text)."
     )
-    format: Annotated[JsonAnswer | LabelAnswer | LastLineAnswer, Field(discriminator="kind")] = Field(
+    format: Annotated[JsonAnswer | LabelAnswer | LastLineAnswer | TextAnswer, Field(discriminator="kind")] = Field(
         description="How the answer is written, hence how it is read."
     )
 

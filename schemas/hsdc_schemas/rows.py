@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -53,6 +53,7 @@ class Row:
     labels: Mapping[str, str | None]
     groups: tuple[str, ...] = ()
     cluster: str | None = None
+    fields: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +122,13 @@ def label_counts(rows: Iterable[Row], heads: Heads) -> dict[str, dict[str, int]]
 
 
 def _wanted_columns(name: str, dataset: Dataset, heads: Heads) -> tuple[str, ...]:
-    """The columns of id, text, each head's label, the groups and the cluster, in that order."""
+    """The columns of id, text, each head's label, groups, fields and cluster, in that order."""
     for head, (label, _) in heads.items():
         if label not in dataset.labels:
             message = f"head '{head}' learns '{label}', which is no label of the data set of '{name}'"
             raise fail("E625", Exit.SPEC, message, hint=did_you_mean(label, dataset.labels))
     wanted = (dataset.id, dataset.text, *(dataset.labels[label] for label, _ in heads.values()))
-    wanted += _group_columns(dataset) + ((dataset.cluster,) if dataset.cluster else ())
+    wanted += (*_group_columns(dataset), *dataset.fields.values(), *((dataset.cluster,) if dataset.cluster else ()))
     for column in wanted:
         if column not in dataset.columns:
             message = f"column '{column}' is used but not declared in the columns of '{name}'"
@@ -188,7 +189,9 @@ def _judged(cells: Cells, line: int, first: dict[str, int], dataset: Dataset, he
     if blanks and blanks == len(heads):
         return Fault("E608", "every label of the row is blank", "fill in a label or remove the row")
     rest = cells[2 + len(heads) :]
-    return Row(name, text, labels, _groups(rest, dataset), rest[-1] if dataset.cluster else None)
+    fields = dict(zip(dataset.fields, rest[len(_group_columns(dataset)) :], strict=False))
+    told = {name: cell for name, cell in fields.items() if cell is not None}
+    return Row(name, text, labels, _groups(rest, dataset), rest[-1] if dataset.cluster else None, told)
 
 
 def _groups(cells: Cells, dataset: Dataset) -> tuple[str, ...]:

@@ -12,12 +12,18 @@ from pydantic import Field
 from hsdc_schemas.components import Dataset, Endpoint, PretrainedModel
 from hsdc_schemas.encoder import EncoderExperiment
 from hsdc_schemas.fields import NOTES, TITLE, Count, Metric, Model, Name, NotNegative, Positive, RunName
+from hsdc_schemas.finetuning import FinetuneExperiment
+from hsdc_schemas.making import DataExperiment
 from hsdc_schemas.prompting import Method, Prompt, PromptExperiment
 
-Experiment: TypeAlias = Annotated[EncoderExperiment | PromptExperiment, Field(discriminator="kind")]
-EXPERIMENTS: dict[str, type[EncoderExperiment] | type[PromptExperiment]] = {
+Experiment: TypeAlias = Annotated[
+    EncoderExperiment | PromptExperiment | FinetuneExperiment | DataExperiment, Field(discriminator="kind")
+]
+EXPERIMENTS: dict[str, type[Experiment]] = {
     "encoder": EncoderExperiment,
     "prompt": PromptExperiment,
+    "finetune": FinetuneExperiment,
+    "data": DataExperiment,
 }
 
 

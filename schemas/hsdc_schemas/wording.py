@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from hsdc_schemas.prompting import JsonAnswer, LabelAnswer, LastLineAnswer
+from hsdc_schemas.prompting import JsonAnswer, LabelAnswer, LastLineAnswer, TextAnswer
 
-Format = JsonAnswer | LabelAnswer | LastLineAnswer
+Format = JsonAnswer | LabelAnswer | LastLineAnswer | TextAnswer
 
 
 def worded(format: Format, label: str, fields: Mapping[str, str] | None = None) -> str:
@@ -16,6 +16,8 @@ def worded(format: Format, label: str, fields: Mapping[str, str] | None = None) 
         given = fields or {}
         further = {name: given[name] for name in format.fields if name in given}
         return json.dumps({format.field: label, **further}, ensure_ascii=False)
+    if isinstance(format, TextAnswer):
+        return (fields or {}).get(format.field, f"{format.marker} {label}")
     return f"{lead(format)}{label}"
 
 

@@ -18,7 +18,11 @@ from hsdc_schemas.errors import HsdcError
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "specs").rglob("*.yaml"))
 LEAVES = [
-    (path, keys) for path in SHIPPED for keys, _ in parse("x", path.read_bytes()).leaves() if keys[0] not in ("hsdc",)
+    (path, keys)
+    for path in SHIPPED
+    for keys, leaf in parse("x", path.read_bytes()).leaves()
+    if keys[0] != "hsdc" and "
+" not in str(leaf.value) and not (leaf.is_sequence and any(x.is_mapping for x in leaf.value))
 ]
 
 LIST = """\

@@ -247,7 +247,7 @@ def test_runs_of_a_matrix(root: Path, hsdc: Call) -> None:
 
 
 def test_fmt_mends_and_checks(root: Path, hsdc: Call) -> None:
-    assert hsdc("fmt", "--check") == (0, "7 specs checked: all in the layout\n", "")
+    assert hsdc("fmt", "--check") == (0, "8 specs checked: all in the layout\n", "")
     messy = CHILD.replace("  training", "      training").replace("    learning", "          learning")
     (root / "specs/child.yaml").write_text("budget: 1\r\n\r\n\r\n" + messy.replace("budget: 1\n", "") + "\n\n")
     before = files(root)

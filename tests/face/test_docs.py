@@ -22,7 +22,8 @@ from hsdc_schemas.errors import HsdcError
 from hsdc_schemas.factors import essence, factors
 from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.record import Record
-from hsdc_schemas.stages import ENCODER, section
+from hsdc_schemas.stages import section
+from hsdc_schemas.tables import ENCODER
 from tests.schemas.test_editor_schemas import faults, kind_of
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -85,7 +85,8 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
     def manifest(root: Path, profile: str, name: str) -> SimpleNamespace:
         claim = SimpleNamespace(run="three") if name == "two" else None
-        return SimpleNamespace(run=name, profile=profile, execution=Execution(), reproduces=claim, matrix=None)
+        plain = {"execution": Execution(), "matrix": None, "inputs": (), "experiment": SimpleNamespace(kind="data")}
+        return SimpleNamespace(run=name, profile=profile, reproduces=claim, **plain)
 
     def run(root: Path, manifest: SimpleNamespace, **options: Any) -> Outcome:
         state.runs.append(manifest.run)

@@ -49,7 +49,7 @@ def _groups(work: Work, conversation: Conversation) -> Iterator[list[tuple[str, 
     with work.needs["prepare"]["rows"].path.open("rb") as file:
         for line in file:
             row: dict[str, Any] = json.loads(line)
-            group.append((row["id"], conversation.about(row["text"])))
+            group.append((row["id"], conversation.about(row["text"], row["fields"])))
             if len(group) == GROUP:
                 yield group
                 group = []

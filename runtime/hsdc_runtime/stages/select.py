@@ -63,8 +63,8 @@ def _require_rankable(work: Work, task: Task) -> None:
 
 
 def _as_json(row: Row) -> dict[str, Any]:
-    labels, groups = dict(row.labels), list(row.groups)
-    return {"id": row.id, "text": row.text, "labels": labels, "groups": groups, "cluster": row.cluster}
+    more = {"groups": list(row.groups), "cluster": row.cluster, "fields": dict(row.fields)}
+    return {"id": row.id, "text": row.text, "labels": dict(row.labels), **more}
 
 
 def _facts(read: RowsRead, rows: tuple[Row, ...], filtered: Counter[str]) -> dict[str, Any]:

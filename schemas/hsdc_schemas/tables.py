@@ -1,0 +1,281 @@
+"""Every stage of every kind of run: what it reads, what it needs and what it makes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hsdc_schemas.stages import Stage
+
+TORCH = ("accelerate", "numpy", "safetensors", "torch", "transformers")
+
+
+_MEANING = ("format", "columns", "id", "text", "labels", "values", "groups", "fields", "separator", "cluster")
+_ROWS = tuple(
+    f"experiment.dataset.{field}"
+    for field in (
+        "format",
+        "columns",
+        "id",
+        "text",
+        "labels",
+        "values",
+        "groups",
+        "fields",
+        "separator",
+        "cluster",
+        "blank",
+    )
+)
+_TASKS = ("experiment.heads.*.labels", "experiment.heads.*.target")
+_SPLITS = ("experiment.evaluation.fit_split", "experiment.evaluation.score_split")
+_MACHINE = tuple(
+    f"execution.{field}" for field in ("device", "precision", "threads", "attention", "gradient_checkpointing")
+)
+
+ENCODER = (
+    Stage(
+        "prepare",
+        revision=1,
+        sections=(*_ROWS, *_TASKS, *_SPLITS, "experiment.encoder.max_length", "execution.limits.rows"),
+        inputs=("dataset", "tokenizer"),
+        needs=(),
+        outputs=("rows",),
+        packages=("numpy", "safetensors", "tokenizers", "transformers"),
+    ),
+    Stage(
+        "train",
+        revision=1,
+        sections=(
+            *(f"experiment.{name}" for name in ("encoder", "head", "heads", "sampling", "training")),
+            "experiment.evaluation.fit_split",
+            *_MACHINE,
+            "execution.limits.epochs",
+            "execution.limits.steps",
+        ),
+        inputs=("model",),
+        needs=("prepare",),
+        outputs=("weights", "tensors", "history"),
+        packages=TORCH,
+        anew=True,
+    ),
+    Stage(
+        "predict",
+        revision=1,
+        sections=(
+            "experiment.encoder",
+            "experiment.head",
+            *_TASKS,
+            *_SPLITS,
+            "experiment.training.tokens_per_micro_batch",
+            *_MACHINE,
+        ),
+        inputs=("model",),
+        needs=("prepare", "train"),
+        outputs=("logits",),
+        packages=TORCH,
+    ),
+    Stage(
+        "calibrate",
+        revision=1,
+        sections=("experiment.evaluation.calibration", "experiment.evaluation.fit_split", *_TASKS),
+        inputs=(),
+        needs=("train", "predict"),
+        outputs=("calibration",),
+        packages=("numpy", "safetensors", "scipy"),
+    ),
+    Stage(
+        "thresholds",
+        revision=1,
+        sections=("experiment.evaluation.thresholds", "experiment.evaluation.fit_split", *_TASKS),
+        inputs=(),
+        needs=("train", "predict", "calibrate"),
+        outputs=("thresholds",),
+        packages=("numpy", "safetensors"),
+    ),
+    Stage(
+        "score",
+        revision=1,
+        sections=("experiment.evaluation.cross_slices", *_SPLITS, *_TASKS),
+        inputs=(),
+        needs=("predict", "calibrate", "thresholds"),
+        outputs=("scores",),
+        packages=("numpy", "safetensors"),
+    ),
+)
+
+_ASKED = tuple(f"execution.{field}" for field in ("device", "precision", "threads", "attention", "tokens_per_batch"))
+CAUSAL = (*TORCH, "tokenizers")
+
+SELECT = Stage(
+    "prepare",
+    revision=1,
+    sections=(
+        *_ROWS,
+        "experiment.task",
+        "experiment.answer",
+        "experiment.prompt.format",
+        "experiment.evaluation.split",
+        "experiment.evaluation.subset",
+        "execution.answer",
+        "execution.limits.rows",
+    ),
+    inputs=("tokenizer",),
+    needs=(),
+    outputs=("rows",),
+    packages=("tokenizers", "transformers"),
+    module="select",
+    beside=("experiment.dataset.subsets", "experiment.model"),
+)
+RENDER = Stage(
+    "render",
+    revision=1,
+    sections=("experiment.prompt", "experiment.task", "experiment.answer", "execution.answer"),
+    inputs=("tokenizer",),
+    needs=("prepare",),
+    outputs=("prompts",),
+    packages=("jinja2", "tokenizers", "transformers"),
+    beside=("experiment.model",),
+)
+CONVERT = Stage(
+    "convert",
+    revision=1,
+    sections=("experiment.model.gguf", "execution.precision"),
+    inputs=("model",),
+    needs=(),
+    outputs=("model",),
+    packages=(*CAUSAL, "gguf"),
+)
+RANK = Stage(
+    "rank",
+    revision=1,
+    sections=("experiment.task", "experiment.prompt.format", *_ASKED),
+    inputs=("model",),
+    needs=("render",),
+    outputs=("rankings",),
+    packages=CAUSAL,
+    beside=("experiment.model",),
+    anew=True,
+)
+GENERATE = Stage(
+    "generate",
+    revision=1,
+    sections=("experiment.generation", *_ASKED),
+    inputs=("model",),
+    needs=("render",),
+    outputs=("replies",),
+    packages=CAUSAL,
+    beside=("experiment.model",),
+    anew=True,
+)
+ASK = Stage(
+    "ask",
+    revision=1,
+    sections=("experiment.model", "experiment.generation", "experiment.prompt.format", "experiment.task"),
+    inputs=("model",),
+    needs=("render",),
+    outputs=("replies",),
+    packages=("openai",),
+    beside=("execution.requests",),
+    anew=True,
+)
+PARSE = Stage(
+    "parse",
+    revision=1,
+    sections=(
+        "experiment.task",
+        "experiment.prompt.format",
+        "experiment.answer",
+        "experiment.evaluation.unparseable",
+        "execution.answer",
+    ),
+    inputs=(),
+    needs=("prepare",),
+    outputs=("parsed",),
+    packages=(),
+)
+SCORE_ANSWERS = Stage(
+    "score",
+    revision=1,
+    sections=("experiment.task", "experiment.evaluation", "experiment.dataset.groups"),
+    inputs=(),
+    needs=("prepare", "parse"),
+    outputs=("scores", "answers"),
+    packages=("numpy",),
+    module="score_answers",
+)
+
+
+EXAMPLES = Stage(
+    "examples",
+    revision=1,
+    sections=(
+        *_ROWS,
+        "experiment.prompt",
+        "experiment.task",
+        "experiment.training.max_tokens",
+        "experiment.training.over_length",
+        "experiment.evaluation.train_split",
+        "experiment.evaluation.fit_split",
+        "execution.limits.rows",
+    ),
+    inputs=("tokenizer",),
+    needs=(),
+    outputs=("examples",),
+    packages=("jinja2", "numpy", "safetensors", "tokenizers", "transformers"),
+    beside=("experiment.model",),
+)
+TRAIN_ADAPTER = Stage(
+    "train",
+    revision=1,
+    sections=(
+        "experiment.adapter",
+        "experiment.training",
+        *_MACHINE,
+        "execution.limits.epochs",
+        "execution.limits.steps",
+    ),
+    inputs=("model",),
+    needs=("examples",),
+    outputs=("adapter", "tensors", "history"),
+    packages=(*CAUSAL, "peft"),
+    module="train_adapter",
+    beside=("experiment.model",),
+    anew=True,
+)
+ADAPTED = ("experiment.adapter",)
+SCORE_BOTH = replace(SCORE_ANSWERS, needs=("prepare", "parse", "parse_adapter"), module="score_both")
+
+READ = Stage(
+    "read",
+    revision=1,
+    sections=tuple(f"experiment.{name}" for name in ("shapes", "sources", "id", "rejects")),
+    inputs=("sources",),
+    needs=(),
+    outputs=("rows",),
+    packages=("msgspec", "pyarrow"),
+    module="read_records",
+    anew=True,
+)
+FILTER = Stage(
+    "filter",
+    revision=1,
+    sections=tuple(
+        f"experiment.{name}" for name in ("id", "text", "filters", "splits", "leakage", "sample", "expect", "sources")
+    ),
+    inputs=(),
+    needs=("read",),
+    outputs=("splits",),
+    packages=("msgspec", "numpy"),
+    module="filter_rows",
+)
+WRITE = Stage(
+    "write",
+    revision=1,
+    sections=tuple(f"experiment.{name}" for name in ("id", "text", "outputs", "prompt", "task", "length")),
+    inputs=(),
+    needs=("read", "filter"),
+    outputs=("card", "croissant"),
+    packages=("jinja2", "msgspec", "pyarrow"),
+    module="write_rows",
+    beside=("experiment.model", "experiment.sources"),
+)
