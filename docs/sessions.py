@@ -22,6 +22,7 @@ from pathlib import Path
 from docs.toy import ROOT, lay
 
 PAGE = ROOT / "docs/commands.md"
+PROGRESS = re.compile(r"^ +[a-z_]+ +\d+/\d+ .*\n", re.MULTILINE)  # whether a stage lasts long enough to show any
 START = """\
 # Commands, by example
 
@@ -194,6 +195,7 @@ def _play(step: Step) -> Iterator[str]:
         raise ValueError(f"{step.call}: exit {code}, not {step.code}\n{answer}")
     for pattern, cut in TIMES:
         answer = pattern.sub(cut, answer)
+    answer = PROGRESS.sub("", answer)
     lines = answer.rstrip().splitlines()
     yield f"$ {step.call}"
     yield from lines[: step.lines]

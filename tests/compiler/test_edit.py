@@ -17,12 +17,18 @@ from hsdc_schemas.errors import HsdcError
 
 ROOT = Path(__file__).resolve().parents[2]
 SHIPPED = sorted((ROOT / "specs").rglob("*.yaml"))
+
+
+def _on_one_line(leaf: Any) -> bool:
+    nested = leaf.is_sequence and any(item.is_mapping for item in leaf.value)
+    return not nested and "\n" not in str(leaf.value)
+
+
 LEAVES = [
     (path, keys)
     for path in SHIPPED
     for keys, leaf in parse("x", path.read_bytes()).leaves()
-    if keys[0] != "hsdc" and "
-" not in str(leaf.value) and not (leaf.is_sequence and any(x.is_mapping for x in leaf.value))
+    if keys[0] != "hsdc" and _on_one_line(leaf)
 ]
 
 LIST = """\

@@ -252,7 +252,7 @@ def test_fmt_mends_and_checks(root: Path, hsdc: Call) -> None:
     (root / "specs/child.yaml").write_text("budget: 1\r\n\r\n\r\n" + messy.replace("budget: 1\n", "") + "\n\n")
     before = files(root)
     answer = hsdc("fmt", "--check")
-    assert answer == (1, "would change: specs/child.yaml\n7 specs checked: 1 would change\n", "")
+    assert answer == (1, "would change: specs/child.yaml\n8 specs checked: 1 would change\n", "")
     assert files(root) == before
     assert hsdc("fmt") == (0, "written: specs/child.yaml\n7 specs in the layout, 1 of them written\n", "")
     assert (root / "specs/child.yaml").read_text() == CHILD
