@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
+from transformers import AutoConfig, AutoModel, get_cosine_schedule_with_warmup, get_linear_schedule_with_warmup
 
+from hsdc_runtime.nn.model import Classifier
 from hsdc_runtime.nn.optimizer import adamw, clip_gradients, learning_rate_factor, parameter_groups
-from hsdc_schemas.encoder import Optimizer, Schedule
+from hsdc_schemas.encoder import Encoder, HeadShape, Optimizer, Schedule
 
 
 @pytest.mark.parametrize("pooling", ["cls", "attention"])
@@ -20,6 +21,30 @@ def test_every_parameter_is_in_exactly_one_group(make: SimpleNamespace, pooling:
     assert len(grouped) == len(set(grouped))
     assert set(grouped) == {id(parameter) for parameter in model.parameters()}
     assert len({group["name"] for group in groups}) == len(groups)
+
+
+SMALL = {"vocab_size": 40, "hidden_size": 16, "num_attention_heads": 2, "intermediate_size": 24}
+KINDS = ["albert", "bert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta", "xlm-roberta"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_parameter_of_every_architecture_is_in_exactly_one_group(make: SimpleNamespace, kind: str) -> None:
+    names = {"num_hidden_layers": 3, "max_position_embeddings": 32, "pad_token_id": 0, **SMALL}
+    if kind == "albert":  # one set of weights for all its layers
+        names["embedding_size"] = 16
+    encoder = AutoModel.from_config(AutoConfig.for_model(kind, **names))
+    model = Classifier(encoder, Encoder(pooling="attention", max_length=32), HeadShape(layers=2, hidden=8), {"x": 2})
+    decay = 1.0 if kind == "albert" else 0.5
+    groups = parameter_groups(model, make.training(learning_rate=1e-3, layer_decay=decay, head_multiplier=4.0))
+    grouped = [id(parameter) for group in groups for parameter in group["params"]]
+    assert len(grouped) == len(set(grouped))
+    assert set(grouped) == {id(parameter) for parameter in model.parameters()}
+    if kind != "albert":
+        rates = {group["name"].partition(".")[0]: group["lr"] for group in groups}
+        expected = {"embeddings": 1.25e-4, "layer_0": 2.5e-4, "layer_1": 5e-4, "layer_2": 1e-3, "encoder_rest": 1e-3}
+        expected |= {"heads": 4e-3, "pooling": 4e-3}
+        assert rates == pytest.approx({name: expected[name] for name in rates})
+        assert {"embeddings", "layer_0", "layer_1", "layer_2", "heads", "pooling"} <= set(rates)
 
 
 def test_rates_and_decay_of_every_parameter(make: SimpleNamespace) -> None:

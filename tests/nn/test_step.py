@@ -13,6 +13,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from hsdc_runtime.nn.acceleration import accelerator_for
+from hsdc_runtime.nn.batches import Rows
 from hsdc_runtime.nn.losses import head_losses, step_loss, symmetric_kl
 from hsdc_runtime.nn.optimizer import adamw
 from hsdc_runtime.nn.randomness import derive_seed
@@ -53,6 +54,39 @@ def test_the_cut_into_micro_batches_changes_no_gradient(
     assert losses[0].real_tokens == losses[-1].real_tokens == data.lengths[rows].sum() * copies
     assert losses[-1].padded_tokens == data.lengths[rows].max() * 20 * copies
     assert losses[0].padded_tokens < losses[-1].padded_tokens
+
+
+def test_eight_batches_of_one_row_are_two_of_four(make: SimpleNamespace) -> None:
+    """In float64, with class weights and smoothed labels: the loss, its gradients and the weights after the step."""
+    ragged = make.rows(8)
+    tokens = np.concatenate([ragged.tokens[start : start + 3] for start in ragged.offsets[:-1]])
+    data = Rows(ragged.ids, tokens, np.arange(0, 25, 3), ragged.targets)
+    heads = make.heads(focal=False, smoothing=0.15)
+    losses, found = head_losses(heads, data.targets), []
+    for budget, cut in ((3, [1] * 8), (12, [4] * 2)):
+        model = make.classifier(pooling="attention").double().train()
+        one = learner(make, model, data, heads, tokens_per_micro_batch=budget, max_grad_norm=None)
+        assert [len(part) for part in micro_batches(np.arange(8), data.lengths, budget)] == cut
+        loss = take_step(one, np.arange(8), 0, 0, 1).loss
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        found.append((loss, gradients, model.state_dict()))
+
+    model = make.classifier(pooling="attention").double().train()
+    logits = model(*data.pad(np.arange(8), 0))
+    undivided = sum(
+        heads[name].weight
+        * F.cross_entropy(logits[name], torch.from_numpy(data.targets[name]), loss.class_weights.double(),
+                          reduction="none", label_smoothing=loss.label_smoothing).mean()
+        for name, loss in losses.items()
+    )  # fmt: skip
+    undivided.backward()
+    assert len({float(weight) for loss in losses.values() for weight in loss.class_weights}) > 2
+    for loss, gradients, _ in found:
+        assert loss == pytest.approx(undivided.item(), rel=1e-9)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(gradient, model.get_parameter(name).grad, rtol=1e-9, atol=1e-12)
+    for name, value in found[0][2].items():
+        torch.testing.assert_close(value, found[1][2][name], rtol=1e-9, atol=1e-9)
 
 
 def test_without_dropout_r_drop_is_the_plain_step(make: SimpleNamespace) -> None:
