@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from transformers import MODEL_MAPPING, AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
+from hsdc_runtime.nn.products import products_by_onednn
 from hsdc_runtime.nn.randomness import derive_seed
 from hsdc_schemas.encoder import Encoder, HeadShape
 
@@ -113,6 +114,7 @@ class Classifier(nn.Module):
         self.head_names = tuple(self.classes)
         for name in self.head_names:
             self.add_module(f"head_{name}", _head(width, shape, heads[name]))
+        products_by_onednn(self)
         if recompute:
             encoder.config.use_cache = False  # a cache of keys is for decoding, and checkpointing warns of it
             _recompute_activations(encoder)
