@@ -63,12 +63,12 @@ class Prepared:
     pad_id: int
     model: Path
 
-    def classifier(self) -> Classifier:
-        """The classifier as the stage `train` makes it."""
+    def classifier(self, *, recompute: bool = False) -> Classifier:
+        """The classifier as the stage `train` makes it; `recompute` is gradient checkpointing."""
         experiment = self.manifest.experiment
         encoder = load_encoder(self.model, self.manifest.execution.attention)
         classes = {name: len(head.labels) for name, head in experiment.heads.items()}
-        classifier = Classifier(encoder, experiment.encoder, experiment.head, classes)
+        classifier = Classifier(encoder, experiment.encoder, experiment.head, classes, recompute=recompute)
         initialise(classifier, experiment.training.seed)
         return classifier
 
@@ -120,7 +120,7 @@ class _Watcher:
 
     def __call__(self, event: Event) -> None:
         if isinstance(event, StageStarted) and event.stage == "train":
-            self.prepared = _prepared(self.root, self.manifest)
+            self.prepared = prepared(self.root, self.manifest)
             experiment = self.manifest.experiment
             classifier = self.prepared.classifier()
             self.way = PaddedWay(classifier, self.prepared.train, self.prepared.pad_id, experiment)
@@ -150,7 +150,8 @@ class _Watcher:
         return Both(padded, Work(rows, real, ours, 0))
 
 
-def _prepared(root: Path, manifest: Manifest) -> Prepared:
+def prepared(root: Path, manifest: Manifest) -> Prepared:
+    """What the stage `prepare` of a manifest left in the store."""
     store, experiment = Store(root), manifest.experiment
     key = next(stage.key for stage in manifest.stages if stage.name == "prepare")
     action = store.action(key)
@@ -168,7 +169,7 @@ def losses_without_dropout(prepared: Prepared, checkpoints: Path, wanted: int) -
     The first step is at rate 0 and the second at the full one, so that the third tells whether the gradients agree.
     """
     experiment, execution = prepared.manifest.experiment, prepared.manifest.execution
-    ours, theirs = (_without_dropout(prepared.classifier()) for _ in range(2))
+    ours, theirs = (without_dropout(prepared.classifier()) for _ in range(2))
     way = PaddedWay(theirs, prepared.train, prepared.pad_id, experiment)
     planned, alpha = steps(prepared.train, experiment, 0), r_drop_alpha(experiment.training, 0)
     pairs: list[tuple[float, float]] = []
@@ -194,7 +195,8 @@ def losses_without_dropout(prepared: Prepared, checkpoints: Path, wanted: int) -
     return pairs
 
 
-def _without_dropout(classifier: Classifier) -> Classifier:
+def without_dropout(classifier: Classifier) -> Classifier:
+    """The same classifier, its dropout switched off."""
     for module in classifier.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
