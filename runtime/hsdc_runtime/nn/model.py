@@ -28,7 +28,7 @@ def load_encoder(folder: Path, attention: str) -> PreTrainedModel:
     Every parameter owns its memory: a mapped file can change below it, and its alignment can change bits.
     """
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    with _quiet():
+    with quiet():
         encoder, found = AutoModel.from_pretrained(
             folder,
             config=config,
@@ -49,7 +49,7 @@ def load_encoder(folder: Path, attention: str) -> PreTrainedModel:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """No progress bar of the library's, and no table of weights: what matters in it is an error here."""
     level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

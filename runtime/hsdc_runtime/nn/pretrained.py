@@ -22,7 +22,7 @@ _T = TypeVar("_T")
 def pretrained_tokenizer(folder: Path, gguf: str = "") -> PreTrainedTokenizerBase:
     """The tokenizer in a model's folder, or in a GGUF file there; HsdcError where there is none that can be used."""
     options = {"gguf_file": gguf} if gguf else {}
-    return _usable(
+    return usable(
         "tokenizer",
         lambda: AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False, **options),
     )
@@ -43,10 +43,11 @@ def pretrained_classifier(
     def load() -> Classifier:
         return Classifier(load_encoder(folder, execution.attention), encoder, shape, heads, recompute=recompute)
 
-    return _usable("model", load)
+    return usable("model", load)
 
 
-def _usable(what: str, load: Callable[[], _T]) -> _T:
+def usable(what: str, load: Callable[[], _T]) -> _T:
+    """What `load` returns; HsdcError where it fails because of the model's files."""
     try:
         return load()
     except MemoryError:

@@ -1,0 +1,126 @@
+"""The process that renders chat templates: sandboxed, bounded, without a clock, and without a word to the terminal.
+
+The environment is the one that chat templates are written for, as the transformers library renders them, but for
+`strftime_now`: a template that asks for today's date would write another prompt every day. Those that look whether it
+is there use a date of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+from contextlib import suppress
+from math import ceil
+from typing import Any
+
+from jinja2 import Template, TemplateError, nodes
+from jinja2.exceptions import SecurityError
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
+
+LONGEST = 1 << 20
+"""Most characters of one prompt."""
+MEMORY = 1 << 29
+"""Most bytes of address space."""
+
+
+def serve() -> None:
+    """Read a template, then groups of conversations, a line each; write a line of prompts, or a fault, for each."""
+    _bound()
+    with open(0, "rb") as asked, open(1, "wb") as answers:  # noqa: PTH123 - the two pipes that it was started with
+        told = json.loads(asked.readline())
+        template: Template | Exception
+        try:
+            template = compiled(told["template"])
+        except Exception as error:  # whatever a stranger's template makes of jinja2
+            template = error
+        for line in asked:
+            _grant(told["seconds"])
+            answers.write(json.dumps(_answer(template, told["variables"], json.loads(line))).encode() + b"\n")
+            answers.flush()
+
+
+def _bound() -> None:
+    for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
+        with suppress(ValueError, OSError):  # a system that does not know this bound
+            resource.setrlimit(what, (most, most))
+
+
+def _grant(seconds: int) -> None:
+    """So many more seconds of CPU time; the kernel ends a process that takes more."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(used.ru_utime + used.ru_stime) + seconds, hard))
+
+
+def _answer(template: Template | Exception, variables: dict[str, Any], conversations: list[Any]) -> dict[str, Any]:
+    texts: list[str] = []
+    for messages in conversations:
+        try:
+            if isinstance(template, Exception):
+                raise template
+            text = template.render(
+                messages=messages, tools=None, documents=None, add_generation_prompt=True, **variables
+            )
+        except Exception as error:
+            return {"row": len(texts), "fault": _told(error)}
+        if len(text) > LONGEST:
+            return {"row": len(texts), "fault": f"it writes more than {LONGEST:,} characters"}
+        texts.append(text)
+    return {"texts": texts}
+
+
+def _told(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it takes more memory than it may"
+    first = (str(error).splitlines() or [""])[0][:200]
+    return f"{type(error).__name__}: {first}"
+
+
+def compiled(template: str) -> Template:
+    """A chat template that can be rendered; raises what jinja2 raises."""
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols]
+    )
+    environment.filters["tojson"] = _to_json
+    environment.globals |= {"raise_exception": _raise, "namespace": _namespace}
+    return environment.from_string(template)
+
+
+class _Generation(Extension):
+    """`{% generation %}…{% endgeneration %}` marks the assistant's words for training; here, it is what it encloses."""
+
+    tags = {"generation"}  # noqa: RUF012 - as the base class has it
+
+    def parse(self, parser: Parser) -> nodes.Node:
+        line = next(parser.stream).lineno
+        return nodes.Scope(parser.parse_statements(("name:endgeneration",), drop_needle=True), lineno=line)
+
+
+class _Names(Namespace):
+    """A namespace without names that begin with an underscore."""
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        if str(name).startswith("_"):
+            raise SecurityError(f"a namespace may not hold {name!r}")
+        super().__setitem__(name, value)
+
+
+def _namespace(*given: Any, **named: Any) -> Namespace:
+    names = _Names()
+    for name, value in dict(*given, **named).items():
+        names[name] = value
+    return names
+
+
+def _raise(message: str) -> None:
+    raise TemplateError(message)
+
+
+def _to_json(
+    value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
+) -> str:
+    """JSON without the escapes for HTML that jinja2's own filter writes."""
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
