@@ -43,10 +43,10 @@ def tokenizer(folder: Path) -> Any:
 def answers(
     model: Any, tokenizer: Any, rows: list[dict[str, Any]], folder: Path, budget: int = 400, **answering: Any
 ) -> tuple[list[dict[str, Any]], Cells]:
-    shared = shared_tokens(tokenizer, common(tiny_causal.write(folder / "prompts.jsonl", rows)), False)
+    shared = shared_tokens(tokenizer, common(tiny_causal.write(folder / "prompts.jsonl", rows)))
     cells = Cells(model)
     cells.share(shared, 1000)
-    values = {"max_new_tokens": NEW, "end_tokens": end_tokens(model, tokenizer), **answering}
+    values = {"max_tokens": NEW, "end_tokens": end_tokens(model, tokenizer), **answering}
     generator = Generator(cells, tokenizer, Answering(**values), shared, budget=budget)
     return generator.answer([Prompt(row["id"], row["text"]) for row in rows]), cells
 
@@ -86,6 +86,29 @@ def test_greedy_answers_are_those_of_each_row_alone(model: Any, tokenizer: Any, 
     assert cells.passes == passes if budget == 1 else cells.passes < passes / 2
     private = sum(asked for _, _, asked, _ in expected) - len(rows) * cells.prefix
     assert cells.tokens == private + sum(count - 1 for *_, count in expected), "no token was computed twice"
+
+
+def test_rows_step_back_where_answers_grow(
+    model: Any, tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = tiny_causal.prompts(8, longest=4)
+    values = {"max_tokens": 40, "end_tokens": frozenset()}
+    roomy, cells = answers(model, tokenizer, rows, tmp_path, 100_000, **values)
+    prefix, most, held = cells.prefix, 0, Cells.forward
+
+    def forward(self: Cells, *arguments: Any) -> Any:
+        nonlocal most
+        found = held(self, *arguments)
+        most = max(most, len(self) - self.prefix)
+        return found
+
+    monkeypatch.setattr("hsdc_runtime.nn.generate.AHEAD", 0)
+    monkeypatch.setattr(Cells, "forward", forward)
+    tight, cells = answers(model, tokenizer, rows, tmp_path, 70, **values)
+    assert tight == roomy
+    private = sum(answer["prompt_tokens"] - prefix + 39 for answer in roomy)
+    assert cells.tokens > private, "some were computed again"
+    assert most < 2 * 70 + 8 + (prefix + 2 * 70) // 3, "and the cells stayed few"
 
 
 def test_a_stop_text_cuts_the_answer(model: Any, tokenizer: Any, tmp_path: Path) -> None:
@@ -144,7 +167,7 @@ def test_a_broad_distribution_is_cut_where_the_library_cuts_it() -> None:
 
 def test_an_answer_beyond_the_models_positions_is_refused(model: Any, tokenizer: Any) -> None:
     generator = Generator(Cells(model), tokenizer, Answering(500, frozenset()), [], budget=100, longest=512)
-    with pytest.raises(HsdcError, match="row r takes .* and the model takes 512"):
+    with pytest.raises(HsdcError, match=r"row r takes .* and the model takes 512"):
         generator.answer([Prompt("r", "what is the text here and what else was there all " * 4)])
 
 

@@ -12,7 +12,8 @@ import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-WORDS = "the a hate not normal text of row is was here there answer label what how people some all none often".split()
+WORDS = ("the", "a", "hate", "not", "normal", "text", "of", "row", "is", "was", "here", "there", "answer", "label")
+WORDS += ("what", "how", "people", "some", "all", "none", "often")
 TEMPLATE = (
     "{% for message in messages %}<s>{{ message['role'] }}\n{{ message['content'] }}</s>\n{% endfor %}"
     "{% if add_generation_prompt %}<s>assistant\n{% endif %}"

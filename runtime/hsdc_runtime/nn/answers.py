@@ -1,42 +1,111 @@
-"""All prompts of a file answered window by window, as a stream that a killed run continues."""
+"""All prompts of a file answered by a local model, window by window, as a stream that a killed run continues."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from hsdc_runtime.nn.causal import longest_sequence, pretrained_causal
 from hsdc_runtime.nn.cells import Cells
-from hsdc_runtime.nn.prompts import Prompt, windows
+from hsdc_runtime.nn.determinism import deterministic
+from hsdc_runtime.nn.gguf import lay_out
+from hsdc_runtime.nn.pretrained import pretrained_tokenizer
+from hsdc_runtime.nn.prompts import Prompt, common, shared_tokens, windows
 from hsdc_runtime.partial import Partial
+from hsdc_runtime.work import Interrupted, Made, Work
+from hsdc_schemas.digests import digest_bytes
+from hsdc_schemas.spec import Execution
+from hsdc_schemas.stages import typed
+
+ON_CPU = 1024
+"""Most tokens of a batch on a CPU, whose cores are busy with far fewer: more only make its attention slower."""
 
 
 class Answerer(Protocol):
     """Answers a window of prompts in their order; `tokens` counts those that it was given."""
 
-    cells: Cells
     tokens: int
 
     def answer(self, window: Sequence[Prompt]) -> list[dict[str, Any]]:
         """One row for each prompt."""
 
 
-def answer_all(
-    path: Path, partial: Partial, answerer: Answerer, window: int, observe: Callable[[int], object]
-) -> dict[str, int]:
-    """Add the answers to all prompts that are not there yet; what was counted, in earlier processes too.
+@dataclass(frozen=True)
+class Local:
+    """What an answerer is made of: the model with the shared prefix in its cells, and what bounds a batch."""
+
+    model: PreTrainedModel
+    cells: Cells
+    tokenizer: PreTrainedTokenizerBase
+    shared: Sequence[int]
+    budget: int
+    longest: int | None
+
+
+def answer_all(work: Work, output: str, make: Callable[[Local], Answerer]) -> Made:
+    """The answers to all prompts of the stage `render` as a file of JSON lines, in their order.
 
     A window of prompts is a unit: what is computed for it depends on no other, so that going on behind the last one
-    that was finished gives the same bits.
+    that was finished gives the same bits. Raises Interrupted where the run is asked to stop.
     """
-    for prompts in windows(path, window, partial.rows):
-        before = _counts(answerer)
+    execution = typed(Execution, work.execution)
+    deterministic(execution)
+    path, partial = work.needs["render"]["prompts"].path, Partial(work.checkpoints)
+    found, folder = common(path), _folder(work)
+    tokenizer = pretrained_tokenizer(folder)
+    shared = shared_tokens(tokenizer, found)
+    facts: dict[str, Any] = {
+        "engine": "transformers",
+        "rows": found.count,
+        "shared_prefix_tokens": len(shared),
+        "tokens_per_batch": _budget(execution),
+        "chat_template": digest_bytes(str(tokenizer.chat_template).encode()),
+    }
+    if partial.rows < found.count:
+        model = pretrained_causal(folder, execution, remote_code=work.experiment["model"]["remote_code"])
+        cells = Cells(model, lambda: _go_on(work, partial))
+        cells.share(shared, _budget(execution))
+        local = Local(model, cells, tokenizer, shared, _budget(execution), longest_sequence(model.config))
+        facts["rows_per_second"] = _stream(work, path, partial, local, make(local), found.count)
+    target = work.folder / f"{output}.jsonl"
+    partial.finish(target)
+    return Made({output: target}, {**facts, **partial.counts})
+
+
+def _folder(work: Work) -> Path:
+    """The model's folder: the locked one, or what the stage `convert` made of it."""
+    if "convert" in work.needs:
+        return lay_out(work.needs["convert"]["model"].path, work.folder / "model")
+    return work.inputs.model
+
+
+def _budget(execution: Execution) -> int:
+    return min(execution.tokens_per_batch, ON_CPU) if execution.device == "cpu" else execution.tokens_per_batch
+
+
+def _go_on(work: Work, partial: Partial) -> None:
+    if work.stop():
+        raise Interrupted(f"stopped after row {partial.rows}; all before it are kept")
+
+
+def _stream(work: Work, path: Path, partial: Partial, local: Local, answerer: Answerer, count: int) -> float:
+    """Add the answers that are not there yet, and say how many this process gave in a second."""
+    began, first = time.monotonic(), partial.rows
+    rate = 0.0
+    for prompts in windows(path, max(64, local.budget // 4), partial.rows):
+        before = _counts(local, answerer)
         rows = answerer.answer(prompts)
-        partial.add(rows, {name: count - before[name] for name, count in _counts(answerer).items()})
-        observe(partial.rows)
-    return partial.counts
+        partial.add(rows, {name: total - before[name] for name, total in _counts(local, answerer).items()})
+        rate = round((partial.rows - first) / max(time.monotonic() - began, 1e-9), 3)
+        work.progress(partial.rows, count, {"rows_per_second": rate})
+    return rate
 
 
-def _counts(answerer: Answerer) -> dict[str, int]:
-    cells = answerer.cells
-    return {"batches": cells.passes, "computed_tokens": cells.tokens, "tokens": answerer.tokens}
+def _counts(local: Local, answerer: Answerer) -> dict[str, int]:
+    """Batches, the tokens that they computed (none is padding), and all tokens, the shared ones in every row."""
+    return {"batches": local.cells.passes, "computed_tokens": local.cells.tokens, "tokens": answerer.tokens}

@@ -18,23 +18,23 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NEEDED = {"position_ids", "past_key_values", "logits_to_keep"}
 
 
-def pretrained_causal(folder: Path, execution: Execution) -> PreTrainedModel:
+def pretrained_causal(folder: Path, execution: Execution, *, remote_code: bool = False) -> PreTrainedModel:
     """The model in a folder, from safetensors alone, on its device in the run's precision, ready to be asked.
 
-    HsdcError where it, or the device, cannot be used.
+    With `remote_code`, code in the folder is run. HsdcError where the model, or the device, cannot be used.
     """
     require_device(execution)
-    return usable("model", lambda: _load(folder, execution))
+    return usable("model", lambda: _load(folder, execution, remote_code))
 
 
-def _load(folder: Path, execution: Execution) -> PreTrainedModel:
-    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+def _load(folder: Path, execution: Execution, remote_code: bool) -> PreTrainedModel:
+    config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=remote_code)
     with quiet():
         model, found = AutoModelForCausalLM.from_pretrained(
             folder,
             config=config,
             local_files_only=True,
-            trust_remote_code=False,
+            trust_remote_code=remote_code,
             use_safetensors=True,
             dtype=DTYPES[execution.precision],
             attn_implementation=execution.attention,

@@ -29,7 +29,7 @@ MEMORY = 1 << 29
 def serve() -> None:
     """Read a template, then groups of conversations, a line each; write a line of prompts, or a fault, for each."""
     _bound()
-    with open(0, "rb") as asked, open(1, "wb") as answers:  # noqa: PTH123 - the two pipes that it was started with
+    with open(0, "rb") as asked, open(1, "wb") as answers:
         told = json.loads(asked.readline())
         template: Template | Exception
         try:

@@ -13,20 +13,15 @@ FEW = 1024
 
 @dataclass(frozen=True, slots=True)
 class Draws:
-    """How tokens are drawn from softmax(logits / temperature): of the `top_k` likeliest (0: of all), of these of the
+    """How tokens are drawn from softmax(logits / temperature): of the `top_k` likeliest (0: of all), and of these of
 
-    fewest whose share reaches `top_p` (Holtzman et al. 2020). A temperature of 0 takes the likeliest token instead.
+    the fewest whose share reaches `top_p` (Holtzman et al. 2020).
     """
 
-    temperature: float = 0.0
+    temperature: float = 1.0
     top_k: int = 0
     top_p: float = 1.0
     seed: int = 0
-
-    @property
-    def greedy(self) -> bool:
-        """Whether nothing is left to chance."""
-        return self.temperature == 0
 
 
 def draw(logits: np.ndarray, draws: Draws, row: str, step: int) -> int:

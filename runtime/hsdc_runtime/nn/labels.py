@@ -19,28 +19,24 @@ class Continued:
     branches: list[list[int]]
 
 
-def continued(
-    tokenizer: PreTrainedTokenizerBase, prompt: str, labels: Sequence[str], special: bool = False
-) -> Continued:
+def continued(tokenizer: PreTrainedTokenizerBase, prompt: str, labels: Sequence[str]) -> Continued:
     """The tokens of a prompt joined with each label.
 
     Text at the seam may be cut into tokens otherwise than in the prompt alone. What all joined texts and the prompt
     begin with is the trunk; each label is scored on all that follows it, so that all are scored after the same tokens.
     """
-    prompted, *joined = encode(tokenizer, [prompt, *(prompt + label for label in labels)], special)
+    prompted, *joined = encode(tokenizer, [prompt, *(prompt + label for label in labels)])
     start = alike([prompted, *joined])
     return Continued(joined[0][:start], [tokens[start:] for tokens in joined])
 
 
-def require_labels(
-    tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], prompt: str, special: bool = False
-) -> Continued:
+def require_labels(tokenizer: PreTrainedTokenizerBase, labels: Sequence[str], prompt: str) -> Continued:
     """The labels after a prompt, or after its end alone; needs no model.
 
     HsdcError where a label has no tokens of its own, two have the same, or one begins with all of another's: the
     longer one could never be likelier, whatever the text says.
     """
-    found = continued(tokenizer, prompt, labels, special)
+    found = continued(tokenizer, prompt, labels)
     named = list(zip(labels, found.branches, strict=True))
     for label, tokens in named:
         if not tokens:

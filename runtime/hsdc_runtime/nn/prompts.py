@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from os.path import commonprefix
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase
@@ -56,20 +55,19 @@ def common(path: Path) -> Common:
         if count == 0:
             first = text = prompt.text
         elif not prompt.text.startswith(text):
-            text = commonprefix([text, prompt.text])
+            text = text[: alike([text, prompt.text])]
         count += 1
     return Common(count, first, text)
 
 
-def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str], special: bool) -> list[list[int]]:
-    """Token ids of each text; `special` adds what the tokenizer puts around one, which a chat template does itself."""
-    found: list[list[int]] = tokenizer(list(texts), add_special_tokens=special, truncation=False, verbose=False)[
-        "input_ids"
-    ]
+def encode(tokenizer: PreTrainedTokenizerBase, texts: Sequence[str]) -> list[list[int]]:
+    """Token ids of each text as it stands: what begins and ends a prompt is in its chat template."""
+    asked = tokenizer(list(texts), add_special_tokens=False, truncation=False, verbose=False)
+    found: list[list[int]] = asked["input_ids"]
     return found
 
 
-def shared_tokens(tokenizer: PreTrainedTokenizerBase, found: Common, special: bool) -> list[int]:
+def shared_tokens(tokenizer: PreTrainedTokenizerBase, found: Common) -> list[int]:
     """The first tokens of the prompts of a file, as far as the text goes that all have in common.
 
     The tokens at its end may be others where the text goes on: how many of them a row begins with is seen row by row.
@@ -77,12 +75,12 @@ def shared_tokens(tokenizer: PreTrainedTokenizerBase, found: Common, special: bo
     """
     if found.count < 2 or not found.text:
         return []
-    whole, start = encode(tokenizer, [found.first, found.text], special)
+    whole, start = encode(tokenizer, [found.first, found.text])
     return whole[: alike([whole, start])]
 
 
-def alike(sequences: Sequence[Sequence[int]]) -> int:
-    """How many tokens all sequences begin with."""
+def alike(sequences: Sequence[Sequence[int]] | Sequence[str]) -> int:
+    """How many tokens, or characters, all sequences begin with."""
     shortest, longest = min(sequences), max(sequences)  # in their order, which all others lie between
     count = 0
     for one, other in zip(shortest, longest, strict=False):
@@ -90,3 +88,10 @@ def alike(sequences: Sequence[Sequence[int]]) -> int:
             break
         count += 1
     return count
+
+
+def require_length(prompt: Prompt, tokens: int, longest: int | None) -> None:
+    """HsdcError where a prompt with its answer is longer than the model can take."""
+    if longest is not None and tokens > longest:
+        message = f"row {prompt.id} takes {tokens} tokens with its answer, and the model takes {longest}"
+        raise fail("E444", Exit.SPEC, message, None, "shorten the prompt or the answer, or leave out long rows")

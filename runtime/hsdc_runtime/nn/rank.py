@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
 from hsdc_runtime.nn.cells import Cells, Span
 from hsdc_runtime.nn.labels import Continued, require_labels
-from hsdc_runtime.nn.prompts import Prompt, alike
+from hsdc_runtime.nn.prompts import Prompt, alike, require_length
 from hsdc_schemas.errors import Exit, fail
 
 
@@ -28,29 +28,24 @@ class Ranker:
         shared: Sequence[int],
         *,
         budget: int,
-        special: bool = False,
-        normalise: Literal["sum", "mean"] = "sum",
         longest: int | None = None,
     ) -> None:
         self.cells, self.tokenizer, self.labels, self.shared = cells, tokenizer, tuple(labels), list(shared)
-        self.budget, self.special, self.normalise, self.longest = budget, special, normalise, longest
+        self.budget, self.longest = budget, longest
         self.tokens = 0
 
     def answer(self, window: Sequence[Prompt]) -> list[dict[str, Any]]:
-        """For each prompt, in their order, the log-likelihood of each label and the number of its tokens."""
+        """For each prompt, in their order, each label's log-likelihood, summed over its tokens, and their number."""
         rows = [self._continued(prompt) for prompt in window]
         found: list[dict[str, Any]] = []
         for start, end in self._passes(rows):
             scores = self._scores(rows[start:end])
             for prompt, row, values in zip(window[start:end], rows[start:end], scores, strict=True):
-                lengths = [len(tokens) for tokens in row.branches]
-                if self.normalise == "mean":
-                    values = [value / length for value, length in zip(values, lengths, strict=True)]
-                found.append({"id": prompt.id, "loglikelihoods": values, "tokens": lengths})
+                found.append({"id": prompt.id, "loglikelihoods": values, "tokens": list(map(len, row.branches))})
         return found
 
     def _continued(self, prompt: Prompt) -> Continued:
-        row = require_labels(self.tokenizer, self.labels, prompt.text, self.special)
+        row = require_labels(self.tokenizer, self.labels, prompt.text)
         if not row.trunk:
             message = f"the prompt of row {prompt.id} has no token that stays as it is before every label"
             raise fail("E443", Exit.SPEC, message, None, "end the prompt with a line break")
@@ -98,10 +93,3 @@ class Ranker:
         for number, label, value in zip(numbers, labels, chosen, strict=True):
             scores[number][label] += value
         return scores
-
-
-def require_length(prompt: Prompt, tokens: int, longest: int | None) -> None:
-    """HsdcError where a prompt with its answer is longer than the model can take."""
-    if longest is not None and tokens > longest:
-        message = f"row {prompt.id} takes {tokens} tokens with its answer, and the model takes {longest}"
-        raise fail("E444", Exit.SPEC, message, None, "shorten the prompt or the answer, or leave out long rows")
