@@ -50,7 +50,7 @@ class Project:
                     "prompt": {"format": {"kind": "json", "field": "classification"}},
                     "generation": self.generation,
                 },
-                "execution": {"device": "cpu", "threads": 1, "tokens_per_batch": 200},
+                "execution": {"device": "cpu", "threads": 1, "tokens_per_batch": 60},
             },
             inputs=Located({}, {}, self.model),
             needs={"render": {"prompts": Output(self.prompts, "sha256:0")}},

@@ -16,7 +16,10 @@ from hsdc_schemas.errors import HsdcError
 
 CHATS = [
     [{"role": "user", "content": "Is this hate?"}],
-    [{"role": "system", "content": "Answer <b>“shortly”</b> & well."}, {"role": "user", "content": "{{ 7 * 7 }} 🙂\n\n"}],
+    [
+        {"role": "system", "content": "Answer <b>“shortly”</b> & well."},
+        {"role": "user", "content": "{{ 7 * 7 }} 🙂\n\n"},
+    ],
     [
         {"role": "user", "content": "one"},
         {"role": "assistant", "content": "  two "},
@@ -37,7 +40,9 @@ TRIMMED = """
 {%- if tools is not none or documents %}{{ raise_exception('there are no tools') }}{% endif %}
 {%- if add_generation_prompt %}{{ messages | map(attribute='role') | join('+') }}: {% endif %}
 """
-BROKEN_OUT = "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m | tojson(indent=2) }}{% endfor %}"
+BROKEN_OUT = (
+    "{% for m in messages %}{% if loop.index > 1 %}{% break %}{% endif %}{{ m | tojson(indent=2) }}{% endfor %}"
+)
 
 
 @pytest.fixture(scope="module")

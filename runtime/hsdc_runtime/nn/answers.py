@@ -22,8 +22,10 @@ from hsdc_schemas.digests import digest_bytes
 from hsdc_schemas.spec import Execution
 from hsdc_schemas.stages import typed
 
-ON_CPU = 1024
-"""Most tokens of a batch on a CPU, whose cores are busy with far fewer: more only make its attention slower."""
+ON_CPU = 256
+"""Most tokens of a pass on a CPU, which is busy with far fewer: more only make its attention slower."""
+FEWEST = 64
+"""Rows of a window, at least; else as many as a pass may have tokens."""
 
 
 class Answerer(Protocol):
@@ -97,7 +99,7 @@ def _stream(work: Work, path: Path, partial: Partial, local: Local, answerer: An
     """Add the answers that are not there yet, and say how many this process gave in a second."""
     began, first = time.monotonic(), partial.rows
     rate = 0.0
-    for prompts in windows(path, max(64, local.budget // 4), partial.rows):
+    for prompts in windows(path, max(FEWEST, local.budget), partial.rows):
         before = _counts(local, answerer)
         rows = answerer.answer(prompts)
         partial.add(rows, {name: total - before[name] for name, total in _counts(local, answerer).items()})

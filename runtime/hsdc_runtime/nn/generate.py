@@ -14,6 +14,8 @@ from hsdc_runtime.nn.cells import Cells, Span
 from hsdc_runtime.nn.draw import Draws, draw
 from hsdc_runtime.nn.prompts import Prompt, alike, encode, require_length
 
+HELD = 4
+"""Own tokens of all rows that are present, in what a pass computes for rows that enter."""
 AHEAD = 32
 """Tokens of its answer that a row which enters is given room for; what it needs beyond is found when it comes."""
 
@@ -64,10 +66,10 @@ class _Row:
 class Generator:
     """Answers prompts; `cells` hold the shared prefix, whose tokens are `shared`.
 
-    Rows enter in their order while the own tokens of all that are present stay within `budget`, and leave when they
-    are finished. A pass computes at most a quarter of the budget for rows that enter; one row may exceed both. Where
-    answers grow beyond twice the budget, the last rows step back, and enter again later. `longest` is the most tokens
-    that the model takes; `tokens` counts those of all prompts.
+    Rows enter in their order, of at most `budget` tokens together in one pass, while the own tokens of all that are
+    present stay within `HELD` times as many; one row may exceed both. They leave when they are finished. Where answers
+    grow beyond twice that room, the last rows step back, and enter again later. `longest` is the most tokens that the
+    model takes; `tokens` counts those of all prompts.
     """
 
     def __init__(
@@ -107,12 +109,12 @@ class Generator:
         return _Row(number, prompt, tokens, min(alike([tokens, self.shared]), len(tokens) - 1))
 
     def _entering(self, waiting: deque[_Row], present: Sequence[_Row]) -> list[_Row]:
-        room, computed = self.budget - sum(map(self._needs, present)), 0
+        room, computed = HELD * self.budget - sum(map(self._needs, present)), 0
         entering: list[_Row] = []
         while waiting:
             room -= self._needs(waiting[0])
             computed += waiting[0].own
-            if (present or entering) and (room < 0 or (entering and computed > self.budget // 4)):
+            if (present or entering) and (room < 0 or (entering and computed > self.budget)):
                 break
             entering.append(waiting.popleft())
         return entering
@@ -156,7 +158,7 @@ class Generator:
     def _make_room(self, gone: set[int], present: list[_Row], waiting: deque[_Row]) -> set[int]:
         """Forget finished rows once they hold a quarter of all cells, and let rows step back; what is still to go."""
         back = False
-        while len(present) > 1 and sum(row.own for row in present) > 2 * self.budget:
+        while len(present) > 1 and sum(row.own for row in present) > 2 * HELD * self.budget:
             row = present.pop()
             row.held, back = 0, True
             gone = gone | {row.number}

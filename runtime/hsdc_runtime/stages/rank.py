@@ -16,8 +16,7 @@ def rank(work: Work) -> Made:
     labels = continuations(format, work.experiment["task"]["labels"])
 
     def make(local: Local) -> Ranker:
-        budget = local.budget // 4 if work.execution["device"] == "cpu" else local.budget
-        return Ranker(local.cells, local.tokenizer, labels, local.shared, budget=budget, longest=local.longest)
+        return Ranker(local.cells, local.tokenizer, labels, local.shared, budget=local.budget, longest=local.longest)
 
     made = answer_all(work, "rankings", make)
     return Made(made.files, {"method": "rank", **made.facts})
