@@ -1,0 +1,205 @@
+"""Answers read from a model's replies: a label that is written there, or one fault that says why there is none.
+
+Nothing here guesses: a reply that cannot be read never becomes a default label, it becomes a counted fault.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from hsdc_schemas.answers import MAX_REPLY, Answer, AnswerField, AnswerForm, Finish, Value
+
+# How replies begin that decline, in English: apologies and statements of inability, apostrophes made straight. It is
+# looked at only where nothing could be read, so a reply that begins so and answers in the end keeps its answer.
+REFUSALS = (
+    "i'm sorry",
+    "i am sorry",
+    "sorry,",
+    "i apologize",
+    "i apologise",
+    "i can't",
+    "i cannot",
+    "i can not",
+    "i won't",
+    "i will not",
+    "i'm unable",
+    "i am unable",
+    "i'm not able",
+    "i am not able",
+    "i must decline",
+    "as an ai",
+    "unfortunately, i",
+)
+
+_THINKING = re.compile(r"\s*<think>.*?(</think>|\Z)", re.DOTALL)
+_FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)```", re.DOTALL)
+_LONE = re.compile("[\ud800-\udfff]")
+
+
+def read_answer(text: str, finish: Finish, form: AnswerForm) -> Answer:
+    """The answer in a reply; never raises. `finish` is why the reply ended: `stop`, `length` or `filter`.
+
+    A filtered reply is a fault whatever it holds; only where no answer can be read is it asked why: a refusal comes
+    before a reply cut off, and that before what is wrong with its form.
+    """
+    if finish == "filter":
+        return Answer(None, "filtered")
+    if len(text) > MAX_REPLY:
+        return Answer(None, "too_long")
+    if "thinking" in form.tolerate and (thought := _THINKING.match(text)):
+        text = text[thought.end() :]
+    answer = _READERS[form.kind](text, form) if text.strip() else Answer(None, "empty")
+    if answer.label is not None:
+        cut = finish == "length" and form.kind != "json" and form.may_go_on(_last_line(text, form))
+        return Answer(None, "truncated") if cut else answer
+    if answer.fault in ("malformed", "unknown_label") and _refuses(text):
+        return Answer(None, "refusal")
+    return Answer(None, "truncated") if finish == "length" else answer
+
+
+def well_formed(text: str) -> str:
+    """A text without halves of surrogate pairs, which have no UTF-8: pairs are joined, lone halves replaced."""
+    if not _LONE.search(text):
+        return text
+    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _refuses(text: str) -> bool:
+    return text[:200].lstrip(" \t\r\n\"'“*_>#").replace("’", "'").casefold().startswith(REFUSALS)
+
+
+def _bare_label(text: str, form: AnswerForm) -> Answer:
+    lines = [line for line in text.splitlines() if line.strip()]
+    if len(lines) == 1 or "space" not in form.tolerate:
+        return _labelled(text if "space" not in form.tolerate else lines[0], form)
+    every = all(form.label(line) is not None for line in lines)
+    return Answer(None, "several" if every else "malformed")
+
+
+def _on_last_line(text: str, form: AnswerForm) -> Answer:
+    return _labelled(_last_line(text, form), form)
+
+
+def _last_line(text: str, form: AnswerForm) -> str:
+    """The last line that is not blank, without the lead and the emphasis around it."""
+    line = next((line for line in reversed(text.splitlines()) if line.strip()), "")
+    if form.kind != "last_line" or not form.lead:
+        return line
+    bare = line.strip().lstrip("*_`#> ") if "markup" in form.tolerate else line.strip()
+    lead = form.lead.strip()
+    same = bare[: len(lead)].casefold() == lead.casefold() if "case" in form.tolerate else bare.startswith(lead)
+    return bare[len(lead) :] if same else line
+
+
+def _labelled(written: str, form: AnswerForm) -> Answer:
+    label = form.label(written)
+    if label is not None:
+        return Answer(label)
+    longest = max(len(word.split()) for word in form.words)
+    return Answer(None, "unknown_label" if len(written.split()) <= longest else "malformed")
+
+
+def _from_json(text: str, form: AnswerForm) -> Answer:
+    objects = [_decoded(piece) for piece in _pieces(text, form)]
+    if len(objects) > 1 and all(isinstance(item, dict) for item in objects):
+        return Answer(None, "several")
+    if len(objects) != 1 or not isinstance(objects[0], dict):
+        return Answer(None, "malformed")
+    return _from_object(objects[0], form)
+
+
+def _pieces(text: str, form: AnswerForm) -> list[str]:
+    """What may be the answer: the text as it is, what is in a fence, or every {…} of the text."""
+    whole = text.strip()
+    fence = _FENCE.fullmatch(whole)
+    if fence or "prose" not in form.tolerate:
+        return [fence[1] if fence else whole]
+    return _braced(whole)
+
+
+def _braced(text: str) -> list[str]:
+    """The outermost {…} of a text, in one pass, braces inside JSON strings left out; an open one goes to the end."""
+    found: list[str] = []
+    depth = start = 0
+    quoted = escaped = False
+    for place, sign in enumerate(text):
+        if quoted:
+            if not escaped and sign == '"':
+                quoted = False
+            escaped = sign == "\\" and not escaped
+        elif sign == '"':
+            quoted = depth > 0
+        elif sign == "{":
+            start = place if depth == 0 else start
+            depth += 1
+        elif sign == "}" and depth:
+            depth -= 1
+            if depth == 0:
+                found.append(text[start : place + 1])
+    return [*found, text[start:]] if depth else found
+
+
+class _RepeatedError(ValueError):
+    """A key stands twice in an object, so that it says two things."""
+
+
+def _decoded(piece: str) -> Any:
+    """The JSON value of a piece, or None; a repeated key makes two answers of it."""
+    try:
+        return json.loads(piece, object_pairs_hook=_object, parse_constant=_no_constant)
+    except _RepeatedError:
+        return _TWICE
+    except (ValueError, RecursionError):
+        return None
+
+
+_TWICE: dict[str, Any] = {}  # stands for an object that says two things; told by identity
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise _RepeatedError
+    return found
+
+
+def _no_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON value")
+
+
+def _from_object(value: dict[str, Any], form: AnswerForm) -> Answer:
+    if value is _TWICE:
+        return Answer(None, "several")
+    if form.label_field not in value:
+        return Answer(None, "missing_field")
+    if not isinstance(value[form.label_field], str):
+        return Answer(None, "wrong_type")
+    fields: dict[str, Value] = {}
+    ignored: list[str] = []
+    for item in form.fields:
+        found = value.get(item.name)
+        fields[item.name] = _typed(found, item)
+        if found is None or fields[item.name] is None:
+            if item.required:
+                return Answer(None, "missing_field" if item.name not in value else "wrong_type")
+            if found is not None:
+                ignored.append(item.name)
+    label = form.label(value[form.label_field])
+    return Answer(None, "unknown_label") if label is None else Answer(label, "", fields, tuple(ignored))
+
+
+def _typed(value: Any, item: AnswerField) -> Value:
+    if item.kind == "text":
+        return well_formed(value) if isinstance(value, str) else None
+    number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53
+    return float(value) if number else None
+
+
+_READERS: Mapping[str, Callable[[str, AnswerForm], Answer]] = {
+    "json": _from_json,
+    "label": _bare_label,
+    "last_line": _on_last_line,
+}
