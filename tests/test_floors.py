@@ -33,7 +33,9 @@ HEAVY = {"torch", "transformers", "peft", "accelerate", "safetensors", "tokenize
 HEAVY |= {"numpy", "sklearn", "scipy", "pandas", "datasets"}
 HEAVY_ROOMS = ("runtime/hsdc_runtime/stages/", "runtime/hsdc_runtime/nn/")
 NETWORK = {"huggingface_hub", "httpx", "httpx2", "urllib", "urllib3", "requests", "aiohttp", "socket", "http", "ftplib"}
+NETWORK |= {"openai"}
 NETWORK_ROOM = "compiler/hsdc_compiler/hub.py"
+RUNTIME_NETWORK_ROOM = "runtime/hsdc_runtime/endpoint/"
 UNSTEADY = {"time", "random", "datetime", "secrets", "uuid"}
 UNSTEADY_CALLS = {"os.urandom", "os.getrandom"}
 # of the compiler, no passes: what passes share
@@ -170,6 +172,11 @@ def compiler_network(source: Source) -> Faults:
         yield from _imported(source, NETWORK, f"belongs in {NETWORK_ROOM}")
 
 
+def runtime_network(source: Source) -> Faults:
+    if source.package == "hsdc_runtime" and not source.path.startswith(RUNTIME_NETWORK_ROOM):
+        yield from _imported(source, NETWORK, f"belongs in {RUNTIME_NETWORK_ROOM}")
+
+
 def compiler_is_steady(source: Source) -> Faults:
     if source.package == "hsdc_compiler":
         yield from _imported(source, UNSTEADY, "the compiler has no clock and no chance")
@@ -208,7 +215,8 @@ def telling_names(source: Source) -> Faults:
     yield from (f"{source.path}: a name that says nothing: {part}" for part in parts)
 
 
-IMPORTS: tuple[Rule, ...] = (floors, heavy_libraries, compiler_network, stages_stand_alone, passes_stand_alone)
+NETWORKS: tuple[Rule, ...] = (compiler_network, runtime_network)
+IMPORTS: tuple[Rule, ...] = (floors, heavy_libraries, *NETWORKS, stages_stand_alone, passes_stand_alone)
 CONDUCT: tuple[Rule, ...] = (runtime_knows_no_specs, compiler_is_steady, only_the_face_speaks)
 SHAPE: tuple[Rule, ...] = (short_files, telling_names)
 RULES = IMPORTS + CONDUCT + SHAPE
@@ -253,6 +261,8 @@ PLANTED: tuple[tuple[Rule, str, str], ...] = (
     (heavy_libraries, PLAN, "def f():\n    import torch.nn"),
     (compiler_network, PASS, "from urllib.request import urlopen"),
     (compiler_network, PIPELINE, "def f():\n    import huggingface_hub"),
+    (runtime_network, STAGE, "def f():\n    import openai"),
+    (runtime_network, PLAN, "import urllib.request"),
     (compiler_is_steady, PASS, "from time import monotonic"),
     (compiler_is_steady, HUB, "import datetime"),
     (compiler_is_steady, PASS, "import os as o\nname = o.urandom(4)"),
@@ -286,6 +296,7 @@ ALLOWED: tuple[tuple[str, str], ...] = (
     ("compiler/hsdc_compiler/project.py", "from .parse import parse"),
     (PIPELINE, "from hsdc_compiler import merge, expand\nfrom .hub import fetch"),
     (HUB, "import huggingface_hub"),
+    ("runtime/hsdc_runtime/endpoint/client.py", "import openai\nfrom urllib.parse import urlsplit"),
     (PLAN, 'from hsdc_schemas.rows import read\nfrom .stages import train\nhint = "edit specs/run1.yaml and compile"'),
     (PLAN, "import time\nimport os\nseed = os.urandom(4)\nmonotonic = time.monotonic()"),
     (STAGE, "import torch\nfrom hsdc_runtime.nn import loop\nfrom ..store import Store\nfrom . import train"),

@@ -106,6 +106,7 @@ def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str, *, anew:
         keys={**{need: done[need].record.key for need in step.stage.needs}, name: step.key},
         folder=folder,
         checkpoints=checkpoints,
+        responses=checkpoints / "responses" if anew else bench.store.responses,
         progress=lambda at, total, figures: bench.observe(StageProgress(bench.run, name, at, total, figures)),
         stop=bench.stop,
     )

@@ -15,7 +15,7 @@ from hsdc_schemas.digests import PREFIX, digest_file, digest_json, short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.manifest import Input, Manifest
 from hsdc_schemas.model_files import model_files
-from hsdc_schemas.sources import locate_file, locate_model
+from hsdc_schemas.sources import locate_endpoint, locate_file, locate_model
 
 MADE = "run:"  # what begins a source that another run makes
 
@@ -32,12 +32,13 @@ class Read:
 
 @dataclass(frozen=True)
 class Located:
-    """Where the inputs are on this machine: a file per split with its digest, and the model's folder."""
+    """Where the inputs are on this machine: a file per split with its digest, and the model's folder or its URL."""
 
     splits: dict[str, Path]
     digests: dict[str, str]
     model: Path
     read: tuple[Read, ...] = ()
+    endpoint: str = ""
 
 
 def verify_inputs(manifest: Manifest, root: Path) -> Located:
@@ -46,7 +47,7 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
     splits: dict[str, Path] = {}
     read: list[Read] = []
     made: dict[str, str] = {}
-    model = root
+    model, endpoint = root, ""
     for item in manifest.inputs:
         try:
             spec = manifest.experiment.model
@@ -57,7 +58,9 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
             elif item.source.startswith(MADE):
                 name = item.name.removeprefix("dataset.")
                 splits[name], made[name] = _made(root, item)
-            elif item.files:  # an endpoint has none, and a subset is drawn from a split's
+            elif item.name == "model":
+                endpoint = locate_endpoint(root, item.source)
+            elif item.files:  # a subset has none: it is drawn from a split's
                 path = locate_file(root, item.source)
                 splits[item.name.removeprefix("dataset.").removeprefix("source.")] = path
                 faults += _compare(item, [(item.files[0].path, path)], read)
@@ -66,7 +69,7 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
     if faults:
         raise HsdcError(faults)
     digests = {item.name.removeprefix("dataset."): item.digest for item in manifest.inputs if item.name != "model"}
-    return Located(splits, {**digests, **made}, model, tuple(read))
+    return Located(splits, {**digests, **made}, model, tuple(read), endpoint)
 
 
 def _made(root: Path, item: Input) -> tuple[Path, str]:

@@ -43,6 +43,7 @@ class Store:
         self.objects = self.folder / "objects"
         self.actions = self.folder / "actions"
         self.quarantine = self.folder / "quarantine"
+        self.responses = self.folder / "responses"  # of endpoints, by request
 
     def path(self, digest: str) -> Path:
         """Where an object is, or would be."""

@@ -28,7 +28,10 @@ class Output:
 
 @dataclass(frozen=True)
 class Work:
-    """Everything that a stage may see."""
+    """Everything that a stage may see.
+
+    `checkpoints` outlive a killed run and no finished stage; `responses` of endpoints outlive both.
+    """
 
     section: Mapping[str, Any]
     inputs: Located
@@ -36,6 +39,7 @@ class Work:
     keys: Mapping[str, str]
     folder: Path
     checkpoints: Path
+    responses: Path
     progress: Callable[[int, int, dict[str, Any]], None]
     stop: Callable[[], bool]
 

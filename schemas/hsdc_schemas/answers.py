@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
+from hsdc_schemas.prompting import TOLERATED, JsonAnswer, LabelAnswer, LastLineAnswer
+
 MAX_REPLY = 1 << 18  # characters; an answer with its reasoning is a few thousand
 
-FORMS = ("json", "label", "last_line")
 FAULTS: Mapping[str, str] = {
     "empty": "there is no text",
     "filtered": "the endpoint's content filter withheld the answer",
@@ -19,65 +20,55 @@ FAULTS: Mapping[str, str] = {
     "malformed": "the reply is not of the declared form",
     "several": "more than one answer is given",
     "unknown_label": "the answer is none of the labels",
-    "missing_field": "a required field is missing",
-    "wrong_type": "a required field has another type",
+    "missing_field": "the object has no label",
+    "wrong_type": "the label is no text",
     "too_long": f"the reply has more than {MAX_REPLY} characters",
 }
-TOLERATED: Mapping[str, str] = {
-    "space": "blanks around a label, and how many are inside it",
-    "case": "upper and lower case of a label",
-    "punctuation": "punctuation after a label",
-    "markup": "quotes and Markdown emphasis around a label",
-    "prose": "text around a JSON object",
-    "thinking": "a leading <think>…</think> block",
+FORMATS: Mapping[str, type[JsonAnswer | LabelAnswer | LastLineAnswer]] = {
+    "json": JsonAnswer,
+    "label": LabelAnswer,
+    "last_line": LastLineAnswer,
 }
 Finish: TypeAlias = Literal["stop", "length", "filter"]
-Value: TypeAlias = str | float | None
+Value: TypeAlias = str | float | list[str] | None
 
 _BLANKS = re.compile(r"\s+")
 _MARKUP = "*_`\"'“”‘’"
 _PUNCTUATION = ".,;:!。"
 
 
-@dataclass(frozen=True, slots=True)
-class AnswerField:
-    """A field of a JSON answer beside its label; only one that is `required` can void the answer."""
-
-    name: str
-    kind: Literal["text", "number"] = "text"
-    required: bool = False
-
-
 @dataclass(frozen=True)
 class AnswerForm:
-    """How answers are written. `words` maps each written form to its label; `tolerate` names what may vary.
+    """How answers are written: one of `labels`, in a form; what `tolerate` names may vary.
 
-    `lead` may stand before the label on the last line. Raises ValueError on unknown names and repeated fields.
+    A JSON answer has its label at `label_field` and may have `fields`; before the label on the last line, `lead` may
+    stand. Raises ValueError where labels or fields contradict each other.
     """
 
     kind: Literal["json", "label", "last_line"]
-    words: Mapping[str, str]
+    labels: tuple[str, ...]
     label_field: str = "classification"
-    fields: tuple[AnswerField, ...] = ()
+    fields: tuple[str, ...] = ()
     lead: str = ""
-    tolerate: frozenset[str] = field(default_factory=lambda: frozenset(TOLERATED))
+    tolerate: frozenset[str] = frozenset(TOLERATED)
 
     def __post_init__(self) -> None:
-        if self.kind not in FORMS:
-            raise ValueError(f"'{self.kind}' is no form of answers; known are {', '.join(FORMS)}")
-        if unknown := sorted(self.tolerate - set(TOLERATED)):
-            raise ValueError(f"'{unknown[0]}' cannot be tolerated; known are {', '.join(TOLERATED)}")
-        names = [self.label_field, *(item.name for item in self.fields)]
-        if len(set(names)) != len(names):
+        if len({self.label_field, *self.fields}) != 1 + len(self.fields):
             raise ValueError("the fields of an answer have different names")
-        if not self.words or not all(word.strip() for word in self.words):
+        if not self.labels or not all(label.strip() for label in self.labels):
             raise ValueError("labels are written with at least one character, and there is at least one")
+
+    @classmethod
+    def of(cls, form: JsonAnswer | LabelAnswer | LastLineAnswer, labels: tuple[str, ...]) -> AnswerForm:
+        """The form that a prompt declares, for a task's labels."""
+        tolerate = frozenset(form.tolerate)
+        if isinstance(form, JsonAnswer):
+            return cls("json", labels, form.field, form.fields, tolerate=tolerate)
+        return cls(form.kind, labels, lead=form.lead if isinstance(form, LastLineAnswer) else "", tolerate=tolerate)
 
     def label(self, written: str) -> str | None:
         """The label that is written, exactly or but for what is tolerated; None where it tells none, or two."""
-        if written in self.words:
-            return self.words[written]
-        return self._loosely.get(self.loose(written))
+        return written if written in self.labels else self._loosely.get(self.loose(written))
 
     def loose(self, written: str) -> str:
         """A written label without what is tolerated."""
@@ -93,20 +84,20 @@ class AnswerForm:
     def _loosely(self) -> dict[str, str | None]:
         """Labels by their loose writing; None where two labels share it, for then it tells neither."""
         found: dict[str, str | None] = {}
-        for word, label in self.words.items():
-            key = self.loose(word)
-            found[key] = label if found.get(key, label) == label else None
+        for label in self.labels:
+            key = self.loose(label)
+            found[key] = None if key in found else label
         return {key: label for key, label in found.items() if key}
 
     def may_go_on(self, written: str) -> bool:
         """Whether a label that was cut off may have been the beginning of another one."""
         key = self.loose(written)
-        return any(word != key and word.startswith(key) for word in self._loosely)
+        return any(label != key and label.startswith(key) for label in self._loosely)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A label or, where `label` is None, one of `FAULTS`; `ignored` are optional fields of another type."""
+    """A label or, where `label` is None, one of `FAULTS`; `ignored` are fields that hold what no answer has."""
 
     label: str | None
     fault: str = ""
@@ -115,10 +106,7 @@ class Answer:
 
 
 def answer_schema(form: AnswerForm) -> dict[str, Any]:
-    """The JSON schema of an answer of kind `json`: every field stands there, an optional one may be null."""
-    kinds = {"text": "string", "number": "number"}
-    properties: dict[str, Any] = {form.label_field: {"type": "string", "enum": list(form.words)}}
-    for item in form.fields:
-        kind = kinds[item.kind]
-        properties[item.name] = {"type": kind if item.required else [kind, "null"]}
+    """The JSON schema of an answer of kind `json`: every field stands there, any but the label may be null."""
+    properties: dict[str, Any] = {form.label_field: {"type": "string", "enum": list(form.labels)}}
+    properties |= {name: {"type": ["string", "number", "null"]} for name in form.fields}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}

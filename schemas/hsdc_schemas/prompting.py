@@ -11,6 +11,8 @@ from hsdc_schemas.components import Dataset, Endpoint, PretrainedModel
 from hsdc_schemas.fields import FREE, KIND, NOTES, PROSE, TITLE, Count, Labels, Model, Name, NotNegative, Seed
 
 Method = Literal["generate", "rank"]
+Tolerated = Literal["space", "case", "punctuation", "markup", "prose", "thinking"]
+TOLERATED: tuple[Tolerated, ...] = ("space", "case", "punctuation", "markup", "prose", "thinking")
 
 
 class Example(Model):
@@ -23,21 +25,31 @@ class Example(Model):
     )
 
 
-class JsonAnswer(Model):
-    """One JSON object, alone or in a fence."""
+class _Format(Model):
+    """What every format has."""
+
+    tolerate: tuple[Tolerated, ...] = Field(
+        TOLERATED,
+        description="What may vary where an answer is read: blanks, case, punctuation after the label, quotes and "
+        "emphasis around it (markup), text around a JSON object (prose), a leading <think> block (thinking).",
+    )
+
+
+class JsonAnswer(_Format):
+    """One JSON object, alone, in a fence or (prose) with text around it."""
 
     kind: Literal["json"] = Field(description=KIND)
     field: Name = Field("classification", description="Key of the label.")
     fields: tuple[Name, ...] = Field((), description="Further keys that the object may have.")
 
 
-class LabelAnswer(Model):
+class LabelAnswer(_Format):
     """The bare label."""
 
     kind: Literal["label"] = Field(description=KIND)
 
 
-class LastLineAnswer(Model):
+class LastLineAnswer(_Format):
     """Any text whose last line is the lead and the label."""
 
     kind: Literal["last_line"] = Field(description=KIND)

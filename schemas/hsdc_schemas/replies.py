@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hsdc_schemas.answers import MAX_REPLY, Answer, AnswerField, AnswerForm, Finish, Value
+from hsdc_schemas.answers import MAX_REPLY, Answer, AnswerForm, Finish, Value
 
 # How replies begin that decline, in English: apologies and statements of inability, apostrophes made straight. It is
 # looked at only where nothing could be read, so a reply that begins so and answers in the end keeps its answer.
@@ -98,7 +98,7 @@ def _labelled(written: str, form: AnswerForm) -> Answer:
     label = form.label(written)
     if label is not None:
         return Answer(label)
-    longest = max(len(word.split()) for word in form.words)
+    longest = max(len(label.split()) for label in form.labels)
     return Answer(None, "unknown_label" if len(written.split()) <= longest else "malformed")
 
 
@@ -177,23 +177,20 @@ def _from_object(value: dict[str, Any], form: AnswerForm) -> Answer:
         return Answer(None, "missing_field")
     if not isinstance(value[form.label_field], str):
         return Answer(None, "wrong_type")
-    fields: dict[str, Value] = {}
-    ignored: list[str] = []
-    for item in form.fields:
-        found = value.get(item.name)
-        fields[item.name] = _typed(found, item)
-        if found is None or fields[item.name] is None:
-            if item.required:
-                return Answer(None, "missing_field" if item.name not in value else "wrong_type")
-            if found is not None:
-                ignored.append(item.name)
     label = form.label(value[form.label_field])
-    return Answer(None, "unknown_label") if label is None else Answer(label, "", fields, tuple(ignored))
+    if label is None:
+        return Answer(None, "unknown_label")
+    fields = {name: _value(value.get(name)) for name in form.fields}
+    ignored = [name for name, found in fields.items() if found is None and value.get(name) is not None]
+    return Answer(label, "", fields, tuple(ignored))
 
 
-def _typed(value: Any, item: AnswerField) -> Value:
-    if item.kind == "text":
-        return well_formed(value) if isinstance(value, str) else None
+def _value(value: Any) -> Value:
+    """What a field may hold: a text, a number, a list of texts; None for anything else."""
+    if isinstance(value, str):
+        return well_formed(value)
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return [well_formed(item) for item in value]
     number = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 2**53
     return float(value) if number else None
 

@@ -30,6 +30,7 @@ FAULTS: Mapping[str, str] = {
 LOCAL_SOURCES = ".hsdc/sources.toml"
 FORMS = "known are file:PATH, local:NAME/PATH, hf:REPO and package:NAME"
 
+_URL = re.compile(r"https?://[^\s?#@]+")
 _NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _UNREAL = (Path("/proc"), Path("/sys"), Path("/dev"))
@@ -118,6 +119,24 @@ def locate_model(root: Path, source: str, revision: str = "", folder: str = "", 
     return found
 
 
+def locate_endpoint(root: Path, url: str) -> str:
+    """The base URL of an endpoint: as it is declared or, of `local:NAME`, as this machine gives it."""
+    if not url.startswith("local:"):
+        return url
+    name, form = url.removeprefix("local:"), '"http://127.0.0.1:8000/v1"'
+    entries = _local_entries(root, "endpoints", form)
+    if name not in entries:
+        hint = f"write in {LOCAL_SOURCES} under [endpoints]: {name} = {form}"
+        if entries:
+            hint += f" ({did_you_mean(name, entries)})"
+        raise fail("E406", Exit.ENVIRONMENT, f"this machine does not say where the endpoint '{url}' is", hint=hint)
+    found = entries[name]
+    if not isinstance(found, str) or not _URL.fullmatch(found):
+        message = f"the entry '{name}' under [endpoints] of {LOCAL_SOURCES} is no url without user, query and fragment"
+        raise fail("E406", Exit.ENVIRONMENT, message, hint=f"write {name} = {form}")
+    return found
+
+
 def hub_cache() -> Path:
     """The hub cache's folder: $HF_HUB_CACHE, else $HF_HOME/hub, else huggingface/hub in the user's cache folder."""
     if named := os.environ.get("HF_HUB_CACHE"):
@@ -199,20 +218,20 @@ def _local_base(root: Path, source: Source) -> Path:
     return Path(place)
 
 
-def _local_entries(root: Path) -> dict[str, Any]:
+def _local_entries(root: Path, table: str = "local", form: str = '"/absolute/path"') -> dict[str, Any]:
     import tomllib
 
     try:
-        found = tomllib.loads((root / LOCAL_SOURCES).read_bytes().decode()).get("local", {})
+        found = tomllib.loads((root / LOCAL_SOURCES).read_bytes().decode()).get(table, {})
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
         why = str(error.strerror if isinstance(error, OSError) else error).splitlines()[0]
-        hint = 'write it as TOML: a line [local], then lines NAME = "/absolute/path"'
+        hint = f"write it as TOML: a line [{table}], then lines NAME = {form}"
         raise fail("E405", Exit.ENVIRONMENT, f"{LOCAL_SOURCES} cannot be read: {why}", hint=hint) from None
     if not isinstance(found, dict):
-        hint = 'write a line [local], then lines NAME = "/absolute/path"'
-        raise fail("E405", Exit.ENVIRONMENT, f"'local' in {LOCAL_SOURCES} is no table", hint=hint)
+        hint = f"write a line [{table}], then lines NAME = {form}"
+        raise fail("E405", Exit.ENVIRONMENT, f"'{table}' in {LOCAL_SOURCES} is no table", hint=hint)
     return found
 
 

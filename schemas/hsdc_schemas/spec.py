@@ -41,6 +41,10 @@ class Requests(Model):
     concurrency: Annotated[int, Field(ge=1, le=256)] = Field(8, description="Requests under way at once.")
     timeout_seconds: Positive = Field(120.0, description="Longest wait for one answer, in seconds.")
     retries: Annotated[int, Field(ge=0, le=100)] = Field(6, description="Further attempts after a passing failure.")
+    most_seconds: Positive | None = Field(None, description="For all prompts together; null is without end.")
+    most_cost: Positive | None = Field(
+        None, description="No further request once so much is spent; needs the endpoint's prices."
+    )
 
 
 class Execution(Model):

@@ -10,11 +10,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hsdc_schemas.answers import FAULTS, FORMS, TOLERATED, AnswerField, AnswerForm, answer_schema
+from hsdc_schemas.answers import FAULTS, AnswerForm, answer_schema
+from hsdc_schemas.prompting import TOLERATED, JsonAnswer, LabelAnswer, LastLineAnswer
 from hsdc_schemas.replies import MAX_REPLY, REFUSALS, read_answer, well_formed
 
-LABELS = {"hate": "hate", "offensive": "offensive", "neither of both": "neither"}
-FIELDS = (AnswerField("confidence", "number"), AnswerField("reasoning"), AnswerField("protected_group"))
+LABELS = ("hate", "offensive", "neither of both")
+FIELDS = ("confidence", "reasoning", "protected_group")
 JSON = AnswerForm("json", LABELS, fields=FIELDS)
 LABEL = AnswerForm("label", LABELS)
 LAST = AnswerForm("last_line", LABELS, lead="Answer:")
@@ -22,9 +23,10 @@ STRICT = AnswerForm("label", LABELS, tolerate=frozenset())
 BARE = AnswerForm("json", LABELS, fields=FIELDS, tolerate=frozenset())
 
 READ = (
+    (JSON, '5" of snow: {"classification": "hate"}', "hate"),
     (JSON, '{"classification": "hate"}', "hate"),
     (JSON, ' {"classification": "Hate."}\n', "hate"),
-    (JSON, '{"classification": "neither  of both", "other": [1, {"classification": "hate"}]}', "neither"),
+    (JSON, '{"classification": "neither  of both", "other": [1, {"classification": "hate"}]}', "neither of both"),
     (JSON, '```json\n{"classification": "hate"}\n```', "hate"),
     (JSON, '```\n{"classification": "hate"}\n```', "hate"),
     (JSON, 'Here you are:\n```json\n{"classification": "hate"}\n```\nAnything else?', "hate"),
@@ -36,9 +38,9 @@ READ = (
     (LABEL, "hate", "hate"),
     (LABEL, "\n  **Hate**.\n", "hate"),
     (LABEL, "`offensive`", "offensive"),
-    (LABEL, "“Neither of  both”!", "neither"),
+    (LABEL, "“Neither of  both”!", "neither of both"),
     (LABEL, "<think>is it hate?\n</think>\noffensive", "offensive"),
-    (STRICT, "neither of both", "neither"),
+    (STRICT, "neither of both", "neither of both"),
     (LAST, "It insults a group.\nSo it is.\n\nAnswer: hate\n \n", "hate"),
     (LAST, "It insults.\n**Answer:** Hate.", "hate"),
     (LAST, "**answer: offensive**", "offensive"),
@@ -106,7 +108,7 @@ def test_what_cannot_be_read_has_its_fault(form: AnswerForm, text: str, fault: s
 def test_every_fault_and_every_form_is_shown_here() -> None:
     shown = {fault for _, _, fault in NOT_READ} | {"filtered", "truncated"}
     assert shown == set(FAULTS)
-    assert {form.kind for form, _, _ in READ} == set(FORMS)
+    assert {form.kind for form, _, _ in READ} == {"json", "label", "last_line"}
 
 
 def test_a_filtered_reply_is_never_read() -> None:
@@ -125,16 +127,16 @@ def test_a_reply_cut_off_is_truncated_only_where_nothing_can_be_read() -> None:
 
 @pytest.mark.parametrize(("kind", "text"), [("label", "hate"), ("label", "Hate."), ("last_line", "So.\nAnswer: hate")])
 def test_a_cut_label_that_may_be_the_beginning_of_another_is_not_taken(kind: str, text: str) -> None:
-    form = AnswerForm(kind, {"hate": "hate", "hate speech": "hate_speech"}, lead="Answer:")  # type: ignore[arg-type]
+    form = AnswerForm(kind, ("hate", "hate speech"), lead="Answer:")  # type: ignore[arg-type]
     assert read_answer(text, "stop", form).label == "hate"
     assert read_answer(text, "length", form).fault == "truncated"
-    assert read_answer(text + " speech", "length", form).label in (None, "hate_speech")
+    assert read_answer(text + " speech", "length", form).label in (None, "hate speech")
 
 
 def test_labels_that_only_tolerance_makes_equal_are_told_apart_exactly_or_not_at_all() -> None:
-    form = AnswerForm("label", {"Hate": "capital", "hate": "small"})
-    assert read_answer("Hate", "stop", form).label == "capital"
-    assert read_answer("hate", "stop", form).label == "small"
+    form = AnswerForm("label", ("Hate", "hate"))
+    assert read_answer("Hate", "stop", form).label == "Hate"
+    assert read_answer("hate", "stop", form).label == "hate"
     assert read_answer("HATE", "stop", form).fault == "unknown_label"
 
 
@@ -143,30 +145,34 @@ def test_fields_come_with_the_label() -> None:
     answer = read_answer(text, "stop", JSON)
     assert answer.fields == {"confidence": 0.8, "reasoning": "an � insult", "protected_group": None}
     assert answer.ignored == ()
-    other = read_answer('{"classification": "hate", "confidence": "high", "reasoning": 3}', "stop", JSON)
-    assert (other.label, other.ignored) == ("hate", ("confidence", "reasoning"))
-    assert other.fields == {"confidence": None, "reasoning": None, "protected_group": None}
-    assert read_answer('{"classification": "hate", "confidence": true}', "stop", JSON).ignored == ("confidence",)
+    listed = read_answer(
+        '{"classification": "hate", "protected_group": ["a", "b"], "confidence": "high"}', "stop", JSON
+    )
+    assert listed.fields == {"confidence": "high", "reasoning": None, "protected_group": ["a", "b"]}
 
 
-def test_a_required_field_voids_the_answer() -> None:
-    form = AnswerForm("json", LABELS, fields=(AnswerField("confidence", "number", required=True),))
-    assert read_answer('{"classification": "hate"}', "stop", form).fault == "missing_field"
-    assert read_answer('{"classification": "hate", "confidence": "high"}', "stop", form).fault == "wrong_type"
-    assert read_answer('{"classification": "hate", "confidence": null}', "stop", form).fault == "wrong_type"
-    assert read_answer('{"classification": "hate", "confidence": 1}', "stop", form).fields == {"confidence": 1.0}
+@pytest.mark.parametrize("value", ["true", "{}", "[1]", "[[]]", "1e400", "9" * 400])
+def test_a_field_that_holds_what_no_answer_has_is_ignored_and_the_label_stands(value: str) -> None:
+    other = read_answer(f'{{"classification": "hate", "confidence": {value}}}', "stop", JSON)
+    assert (other.label, other.ignored, other.fields["confidence"]) == ("hate", ("confidence",), None)
 
 
 def test_a_form_that_contradicts_itself_is_refused() -> None:
     for build in (
-        lambda: AnswerForm("yaml", LABELS),  # type: ignore[arg-type]
-        lambda: AnswerForm("label", LABELS, tolerate=frozenset({"spelling"})),
-        lambda: AnswerForm("json", LABELS, fields=(AnswerField("classification"),)),
-        lambda: AnswerForm("label", {}),
-        lambda: AnswerForm("label", {" ": "blank"}),
+        lambda: AnswerForm("json", LABELS, fields=("classification",)),
+        lambda: AnswerForm("json", LABELS, fields=("why", "why")),
+        lambda: AnswerForm("label", ()),
+        lambda: AnswerForm("label", (" ",)),
     ):
         with pytest.raises(ValueError, match=r"."):
             build()
+
+
+def test_a_form_is_the_one_that_a_prompt_declares() -> None:
+    declared = JsonAnswer(kind="json", field="label", fields=("why",), tolerate=("case",))
+    assert AnswerForm.of(declared, LABELS) == AnswerForm("json", LABELS, "label", ("why",), "", frozenset({"case"}))
+    assert AnswerForm.of(LabelAnswer(kind="label"), LABELS) == LABEL
+    assert AnswerForm.of(LastLineAnswer(kind="last_line"), LABELS) == LAST
 
 
 def test_the_schema_of_an_answer_holds_the_words_and_every_field() -> None:
@@ -175,7 +181,7 @@ def test_the_schema_of_an_answer_holds_the_words_and_every_field() -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     good = {"classification": "neither of both", "confidence": None, "reasoning": "so", "protected_group": None}
     jsonschema.validate(good, schema)
-    assert read_answer(json.dumps(good), "stop", JSON).label == "neither"
+    assert read_answer(json.dumps(good), "stop", JSON).label == "neither of both"
     for bad in ({**good, "classification": "neither"}, {**good, "more": 1}, {"classification": "hate"}):
         with pytest.raises(jsonschema.ValidationError):
             jsonschema.validate(bad, schema)
@@ -210,7 +216,7 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES | st.text(max_size=3), max_size=12)
 FINISHES = st.sampled_from(("stop", "length", "filter"))
 FORMS_OF = st.builds(
     AnswerForm,
-    st.sampled_from(FORMS),
+    st.sampled_from(("json", "label", "last_line")),
     st.just(LABELS),
     fields=st.sampled_from(((), FIELDS)),
     lead=st.sampled_from(("", "Answer:")),
@@ -229,9 +235,8 @@ def test_it_never_raises_and_never_guesses(text: str, finish: str, form: AnswerF
         assert answer.fault in FAULTS
         return
     assert finish != "filter"
-    words = [word for word, label in LABELS.items() if label == answer.label]
     plain = " ".join(ESCAPED.sub(lambda found: chr(int(found[1], 16)), text).split())
-    assert any(word in (plain.casefold() if "case" in form.tolerate else plain) for word in words)
+    assert answer.label in (plain.casefold() if "case" in form.tolerate else plain)
     json.dumps(dict(answer.fields)).encode("ascii")
     assert all(value == value for value in answer.fields.values())  # no NaN
 
@@ -252,7 +257,7 @@ def test_an_object_is_read_back_whatever_stands_around_it(
 ) -> None:
     written = {"reasoning": reasoning, "classification": word, "confidence": share, "protected_group": None}
     answer = read_answer(before + json.dumps(written) + after, "stop", JSON)
-    assert answer.label == LABELS[word]
+    assert answer.label == word
     assert answer.fields == {"confidence": share, "reasoning": well_formed(reasoning), "protected_group": None}
     again = read_answer(before + json.dumps(written) + after + json.dumps(written), "stop", JSON)
     assert again.fault == "several"

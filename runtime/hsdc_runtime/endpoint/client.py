@@ -15,7 +15,7 @@ import openai
 
 from hsdc_runtime.endpoint.reading import UnreadableError, is_filtered, parsed, read_reply
 from hsdc_runtime.endpoint.secret import Key
-from hsdc_runtime.endpoint.values import Again, Attempt, Endpoint, Patience, Received, Refused
+from hsdc_runtime.endpoint.values import Address, Again, Attempt, Patience, Received, Refused
 from hsdc_runtime.endpoint.waiting import asked_wait
 
 MAX_RESPONSE = 16 << 20  # bytes
@@ -36,17 +36,17 @@ HINTS = {
 class Client:
     """Sends requests to one endpoint: no retries of its own, no redirects, and no key but the one given."""
 
-    def __init__(self, endpoint: Endpoint, key: Key, patience: Patience) -> None:
-        self._endpoint, self._key, self._timeout = endpoint, key, patience.timeout
+    def __init__(self, address: Address, key: Key, patience: Patience) -> None:
+        self._address, self._key, self._timeout = address, key, patience.timeout
         self._client = openai.AsyncOpenAI(
-            base_url=endpoint.url,
+            base_url=address.url,
             api_key=key.reveal() or "none",
             admin_api_key="",
             max_retries=0,
             timeout=patience.timeout,
             http_client=openai.DefaultAsyncHttpxClient(
                 follow_redirects=False,
-                trust_env=not _on_this_machine(endpoint.url),  # a proxy of the environment does not reach it
+                trust_env=not _on_this_machine(address.url),  # a proxy of the environment does not reach it
                 limits=httpx2.Limits(max_connections=patience.concurrency),
             ),
         )
@@ -114,7 +114,7 @@ class Client:
         if repeated and not EXHAUSTED & {error.code, error.type}:
             return Again(str(status), message, after)
         hint = HINTS.get(status, "look at what the endpoint says")
-        return Refused(message, hint.format(key=self._endpoint.key_from or "a variable that `key` names"))
+        return Refused(message, hint.format(key=self._address.key_from or "a variable that `key` names"))
 
 
 def _said(body: Any) -> str:

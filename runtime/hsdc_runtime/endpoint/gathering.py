@@ -17,9 +17,10 @@ from hsdc_runtime.endpoint.client import Client
 from hsdc_runtime.endpoint.kept import Kept
 from hsdc_runtime.endpoint.reading import UnreadableError, read_reply
 from hsdc_runtime.endpoint.secret import Key
-from hsdc_runtime.endpoint.values import Again, Endpoint, Gathered, Patience, Refused, Reply, Request
+from hsdc_runtime.endpoint.values import Address, Again, Gathered, Patience, Refused, Reply, Request
 from hsdc_runtime.endpoint.waiting import wait_before
 from hsdc_runtime.work import Interrupted
+from hsdc_schemas.components import Prices
 from hsdc_schemas.errors import Exit, HsdcError, fail
 
 POLL = 0.05  # seconds between looks at whether to stop
@@ -29,12 +30,13 @@ Progress = Callable[[int, int, dict[str, float | None]], None]
 
 
 def gather(
-    endpoint: Endpoint,
+    address: Address,
     key: Key,
     requests: Sequence[Request],
-    patience: Patience,
     folder: Path,
     *,
+    patience: Patience,
+    prices: Prices | None,
     progress: Progress,
     stop: Callable[[], bool],
 ) -> Gathered:
@@ -44,12 +46,20 @@ def gather(
     costs more than it may (E463). Whatever was answered until then is kept.
     """
     different = {request.digest: request for request in requests}
-    gathering = _Gathering(endpoint, patience, Kept(folder), len(different), progress, stop)
+    gathering = _Gathering(patience, prices, Kept(folder), len(different), progress, stop)
     open_ones = [request for request in different.values() if not gathering.known(request)]
     if open_ones:
         with _no_logs():
-            _run(lambda: gathering.ask(Client(endpoint, key, patience), open_ones))
+            _run(lambda: gathering.ask(Client(address, key, patience), open_ones))
     return gathering.result(asked=len(open_ones))
+
+
+def cost(prices: Prices | None, prompt_tokens: int, completion_tokens: int) -> float | None:
+    """What so many tokens cost; None where prices are not declared."""
+    if prices is None:
+        return None
+    whole = prompt_tokens * prices.input_per_million + completion_tokens * prices.output_per_million
+    return round(whole / 1e6, 9)
 
 
 @contextmanager
@@ -82,14 +92,14 @@ class _Gathering:
 
     def __init__(
         self,
-        endpoint: Endpoint,
         patience: Patience,
+        prices: Prices | None,
         kept: Kept,
         total: int,
         progress: Progress,
         stop: Callable[[], bool],
     ) -> None:
-        self.endpoint, self.patience, self.kept, self.total = endpoint, patience, kept, total
+        self.patience, self.prices, self.kept, self.total = patience, prices, kept, total
         self.progress, self.stop = progress, stop
         self.replies: dict[str, Reply] = {}
         self.retries: Counter[str] = Counter()
@@ -118,7 +128,7 @@ class _Gathering:
     @property
     def spent(self) -> float | None:
         """What this execution has cost by now."""
-        return self.endpoint.cost(*self.tokens)
+        return cost(self.prices, *self.tokens)
 
     async def ask(self, client: Client, requests: Sequence[Request]) -> None:
         """Answer open requests, `concurrency` at once; the first failure, and a request to stop, cancels the rest."""

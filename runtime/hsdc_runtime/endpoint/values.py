@@ -8,32 +8,20 @@ from functools import cached_property
 from typing import Any
 
 from hsdc_schemas.answers import Finish
-from hsdc_schemas.digests import digest_json
+from hsdc_schemas.digests import LARGEST, digest_json
 
 
 @dataclass(frozen=True)
-class Endpoint:
-    """An OpenAI-compatible endpoint: its base URL, the model served there, and where its key is.
-
-    `key_from` names an environment variable, "" is for none; prices are per million tokens, None where undeclared.
-    """
+class Address:
+    """Where an endpoint is and where its key is: its base URL, and an environment variable, "" for none."""
 
     url: str
-    model: str
     key_from: str = ""
-    prompt_price: float | None = None
-    completion_price: float | None = None
-
-    def cost(self, prompt_tokens: int, completion_tokens: int) -> float | None:
-        """What so many tokens cost; None where a price is undeclared."""
-        if self.prompt_price is None or self.completion_price is None:
-            return None
-        return round((prompt_tokens * self.prompt_price + completion_tokens * self.completion_price) / 1e6, 9)
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How much at once, how long, how often: seconds everywhere; `seconds` and `cost` cap the whole stage.
+    """How much at once, how long, how often, in seconds; `seconds` and `cost` cap everything together.
 
     Before attempt n + 1 the wait is half to all of min(longest_wait, first_wait · 2ⁿ), or what the endpoint asks for.
     """
@@ -49,7 +37,7 @@ class Patience:
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it is sent; its digest is over the whole of it and the address. `name` is for messages."""
+    """One request as it is sent, and the endpoint's declared url; `name` stands for it in messages."""
 
     name: str
     url: str
@@ -57,8 +45,14 @@ class Request:
 
     @cached_property
     def digest(self) -> str:
-        """Digest of the canonical JSON of address and body; the key is no part of it."""
-        return digest_json({"url": self.url, "body": self.body})
+        """Digest of the canonical JSON of url and body; the key is no part of it."""
+        body = {name: value if _has_json(value) else str(value) for name, value in self.body.items()}
+        return digest_json({"url": self.url, "body": body})
+
+
+def _has_json(value: Any) -> bool:
+    """Whether canonical JSON has a value, as it has not for a seed beyond its numbers."""
+    return not isinstance(value, int) or abs(value) <= LARGEST
 
 
 @dataclass(frozen=True)
@@ -104,7 +98,11 @@ Attempt = Received | Again | Refused
 
 @dataclass(frozen=True)
 class Gathered:
-    """A reply per request, by digest, and what getting them took; `asked` + `kept` are the different requests."""
+    """A reply per request, by digest, and what getting them took; `asked` + `kept` are the different requests.
+
+    `damaged` kept responses were asked for again; `spent` is what this execution has cost, None where prices are not
+    declared.
+    """
 
     replies: Mapping[str, Reply]
     asked: int
