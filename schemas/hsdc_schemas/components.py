@@ -102,5 +102,8 @@ class Endpoint(Model):
         pattern=r"^[A-Z][A-Z0-9_]*$",
         description="The environment variable that holds the key; never the key itself.",
     )
+    limit: Literal["max_tokens", "max_completion_tokens"] = Field(
+        "max_tokens", description="The parameter that limits an answer's tokens."
+    )
     json_schema: bool = Field(False, description="Whether the endpoint takes a JSON Schema for its answers.")
     prices: Prices | None = Field(None, description="What tokens cost; null where nobody counts.")

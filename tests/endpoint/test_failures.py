@@ -56,6 +56,12 @@ def test_a_body_of_another_form_is_malformed(ask: Ask, body: bytes) -> None:
         assert ask(server, ["a"]).retries == {"malformed": 1}
 
 
+def test_a_response_without_end_is_cut(ask: Ask, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hsdc_runtime.endpoint.client.MAX_RESPONSE", 1000)
+    with Server(once(ok("x" * 1000))) as server:
+        assert ask(server, ["a"]).retries == {"malformed": 1}
+
+
 def test_the_first_of_several_completions_counts_wherever_it_stands(ask: Ask) -> None:
     choices = [{"index": index, "message": {"content": f"of {index}"}, "finish_reason": "stop"} for index in (2, 0, 1)]
     with Server(lambda *_: ok(choices=choices)) as server:

@@ -124,6 +124,13 @@ def test_only_what_the_spec_sets_is_sent(tmp_path: Path, generation: dict[str, A
         assert server.asked[0].body["model"] == "m"
 
 
+def test_the_limit_is_sent_by_the_name_that_the_endpoint_takes(tmp_path: Path) -> None:
+    with Server(echo) as server:
+        ask(asking(tmp_path, server.url, {"limit": "max_completion_tokens"}))
+        assert server.asked[0].body["max_completion_tokens"] == 16
+        assert "max_tokens" not in server.asked[0].body
+
+
 def test_a_schema_is_sent_where_the_endpoint_takes_one(tmp_path: Path) -> None:
     with Server(echo) as server:
         ask(asking(tmp_path, server.url, {"json_schema": True}))

@@ -52,7 +52,7 @@ def ask(work: Work) -> Made:
 def _parameters(work: Work, endpoint: Endpoint) -> dict[str, Any]:
     """What is sent beside model and messages: what the spec sets, and temperature 0 where nothing is drawn."""
     generation = typed(Generation, work.experiment["generation"])
-    found: dict[str, Any] = {"max_tokens": generation.max_tokens}
+    found: dict[str, Any] = {endpoint.limit: generation.max_tokens}
     if generation.sample:
         for name in ("temperature", "top_p", "top_k", "seed"):
             value = getattr(generation, name)
