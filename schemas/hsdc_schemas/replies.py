@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hsdc_schemas.answers import MAX_REPLY, Answer, AnswerForm, Finish, Value
+from hsdc_schemas.answer_forms import MAX_REPLY, Answer, AnswerForm, Finish, Value
 
 # How replies begin that decline, in English: apologies and statements of inability, apostrophes made straight. It is
 # looked at only where nothing could be read, so a reply that begins so and answers in the end keeps its answer.

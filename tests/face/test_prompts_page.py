@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-from hsdc_schemas.answers import FAULTS, MAX_REPLY
+from hsdc_schemas.answer_forms import FAULTS, MAX_REPLY
 from hsdc_schemas.components import Endpoint
 from hsdc_schemas.prompting import TOLERATED
 from hsdc_schemas.spec import Execution

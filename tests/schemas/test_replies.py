@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from hsdc_schemas.answers import FAULTS, AnswerForm, answer_schema
+from hsdc_schemas.answer_forms import FAULTS, AnswerForm, answer_schema
 from hsdc_schemas.prompting import TOLERATED, JsonAnswer, LabelAnswer, LastLineAnswer
 from hsdc_schemas.replies import MAX_REPLY, REFUSALS, read_answer, well_formed
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 from hsdc_runtime.endpoint.values import Reply
-from hsdc_schemas.answers import Finish
+from hsdc_schemas.answer_forms import Finish
 from hsdc_schemas.replies import well_formed
 
 FINISHES: dict[str, Finish] = {"length": "length", "max_tokens": "length", "content_filter": "filter"}

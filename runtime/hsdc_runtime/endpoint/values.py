@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from hsdc_schemas.answers import Finish
+from hsdc_schemas.answer_forms import Finish
 from hsdc_schemas.digests import LARGEST, digest_json
 
 

@@ -13,7 +13,7 @@ from hsdc_runtime.endpoint.gathering import cost, gather
 from hsdc_runtime.endpoint.secret import key_from
 from hsdc_runtime.endpoint.values import Address, Gathered, Patience, Reply, Request
 from hsdc_runtime.work import Made, Work
-from hsdc_schemas.answers import FORMATS, AnswerForm, answer_schema
+from hsdc_schemas.answer_forms import FORMATS, AnswerForm, answer_schema
 from hsdc_schemas.components import Endpoint, Prices
 from hsdc_schemas.prompting import Generation, Task
 from hsdc_schemas.records import shown

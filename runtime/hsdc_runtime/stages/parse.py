@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hsdc_runtime.work import Made, Work
-from hsdc_schemas.answers import FAULTS, FORMATS, Answer, AnswerForm
+from hsdc_schemas.answer_forms import FAULTS, FORMATS, Answer, AnswerForm
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.prompting import Task
 from hsdc_schemas.records import shown
@@ -21,7 +21,7 @@ from hsdc_schemas.stages import typed
 def parse(work: Work) -> Made:
     """Write {"id", "label", "fault", "fields"} per row, and of ranked labels "likelihoods", in the order of the rows.
 
-    `label` is null and `fault` one of `answers.FAULTS` where no answer can be read: such a row stays (`wrong`), goes
+    `label` is null and `fault` one of `answer_forms.FAULTS` where no answer can be read: such a row stays (`wrong`), goes
     (`drop`) or fails the run (`error`).
     """
     task = typed(Task, work.experiment["task"])
