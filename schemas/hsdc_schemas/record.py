@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from hsdc_schemas.fields import Model
+from hsdc_schemas.scores import Counts
 
 
 class Artifact(Model):
@@ -95,3 +96,14 @@ class Record(Model):
     scores: dict[str, dict[str, dict[str, Any]]]
     reproduction: Reproduction | None
     digest: str
+
+
+def counts_of(record: Record) -> dict[str, Counts]:
+    """The counts of every variant, the one that is meant where none is named first.
+
+    Raises ValueError or KeyError where the scores of the record are none.
+    """
+    said = next((stage.facts for stage in record.stages if stage.name == "score"), {})
+    order = said.get("variants") or sorted(record.scores, key=lambda name: (name != "raw", name))
+    policy = said.get("unparseable", "wrong")
+    return {variant: Counts.from_json(record.scores[variant], policy) for variant in order}

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, precision_recall_fscore_support
+from sklearn.metrics import accuracy_score, confusion_matrix, precision_recall_fscore_support
 
 from hsdc_schemas.scores import (
     Confusion,
+    Counts,
     Figure,
     Metric,
     figure,
@@ -129,6 +130,10 @@ def test_metric_names() -> None:
     assert parse_metric("overall.f1_macro") == Metric("overall", "f1_macro")
     assert parse_metric("polarization.f1[objective]") == Metric("polarization", "f1", "objective")
     assert parse_metric("x.precision[a [b]]") == Metric("x", "precision", "a [b]")
+    assert parse_metric("x.fpr[hate]@group=lgbtq+") == Metric("x", "fpr", "hate", "group=lgbtq+")
+    assert parse_metric("x.accuracy@tone=a=b") == Metric("x", "accuracy", None, "tone=a=b")
+    for name in ("x.fpr[hate]@group=lgbtq", "x.fpr_gap[hate]", "overall.coverage", "x.bnsp_auc[hate]@group=a"):
+        assert str(parse_metric(name)) == name
     heads = {"tone": ("calm", "a b"), "topic": ("x.y", "z")}
     names = known_metrics(heads)
     assert len(names) == len(set(names)) == 4 + 2 * (4 + 2 * 3)
@@ -151,7 +156,12 @@ def test_metric_names() -> None:
         ("tone.f1_macro[a]", "takes none"),
         ("tone.f1_micro", "SCOPE.f1_macro"),
         ("tone.f1[]", "is no metric"),
-        ("tone.fpr[a]@group=b", "is no metric"),
+        ("tone.fpr", "HEAD.fpr[LABEL]|tone.fpr[LABEL]"),
+        ("tone.fpr[a]@b", "is no metric"),
+        ("tone.fpr_gap[a]@group=b", "between groups"),
+        ("tone.auroc_gap[a]", "no gaps of 'auroc'"),
+        ("tone.bpsn_auc[a]@topic=x", "is of a group"),
+        ("f1_macro", "does not say of which head"),
         ("Tone.accuracy", "is no metric"),
     ],
 )
@@ -164,12 +174,110 @@ def test_unknown_heads_and_labels() -> None:
     confusions = {"tone": Confusion.of(("a", "b"), [0], [0])}
     with pytest.raises(ValueError, match="overall, tone"):
         figure(parse_metric("ton.accuracy"), confusions)
+    with pytest.raises(ValueError, match="did you mean 'tone'"):
+        parse_metric("ton.accuracy", {"tone": ("a", "b")})
+    with pytest.raises(ValueError, match="did you mean 'hate'"):
+        parse_metric("tone.fpr[haet]", {"tone": ("hate", "normal")})
     with pytest.raises(ValueError, match="known are: a, b"):
         figure(parse_metric("tone.f1[c]"), confusions)
     with pytest.raises(ValueError, match="is no metric"):
         figure(Metric("tone", "f2_macro"), confusions)
     with pytest.raises(ValueError, match="rename"):
         known_metrics({"overall": ("a", "b")})
+
+
+def test_the_only_head_need_not_be_named() -> None:
+    only = {"tone": ("hate", "normal")}
+    assert parse_metric("f1_macro", only) == Metric("tone", "f1_macro")
+    assert str(parse_metric("fpr[hate]@group=lgbtq", only)) == "tone.fpr[hate]@group=lgbtq"
+    assert parse_metric("overall.f1_macro", only) == Metric("overall", "f1_macro")
+    for heads in (None, {**only, "topic": ("a", "b")}):
+        with pytest.raises(ValueError, match="does not say of which head"):
+            parse_metric("fpr[hate]", heads)
+    for heads in (None, only):
+        with pytest.raises(ValueError, match="neither scope nor averaging"):
+            parse_metric("f1", heads)
+    with pytest.raises(ValueError, match="does not say how it is averaged"):
+        parse_metric("fpr", only)
+
+
+@given(pairs=pairs)
+def test_rates_of_errors_are_those_of_scikit_learn_or_undefined(pairs: list[tuple[int | None, int | None]]) -> None:
+    c = Confusion.of(LABELS, [g for g, _ in pairs], [p for _, p in pairs])
+    kept = [(g, 3 if p is None else p) for g, p in pairs if g is not None and g >= 0]
+    gold, predicted = np.array([g for g, _ in kept], int), np.array([p for _, p in kept], int)
+    if not kept:
+        assert c.coverage() == Figure(None, "there are no rows")
+        return
+    for place, label in enumerate(LABELS):
+        (tn, fp), (fn, tp) = confusion_matrix(gold == place, predicted == place, labels=[False, True])
+        assert c.fpr(label).count == (None if fp + tn == 0 else (fp, fp + tn))
+        assert c.fnr(label).count == (None if fn + tp == 0 else (fn, fn + tp))
+        assert (c.fpr(label).value is None) == (fp + tn == 0)
+        assert (c.fnr(label).value is None) == (fn + tp == 0)
+    assert c.coverage().value == pytest.approx((predicted < 3).mean())
+
+
+def test_a_group_without_negatives_has_no_false_positive_rate() -> None:
+    fairlearn = pytest.importorskip("fairlearn.metrics")
+    gold, predicted, group = [1, 1, 0, 0, 0], [1, 0, 1, 0, 0], ["a", "a", "b", "b", "b"]
+    peer = fairlearn.MetricFrame(
+        metrics={"fpr": fairlearn.false_positive_rate, "fnr": fairlearn.false_negative_rate},
+        y_true=gold,
+        y_pred=predicted,
+        sensitive_features=group,
+    ).by_group
+    slices = {
+        f"group={name}": {"x": Confusion.of(("no", "yes"), *zip(*rows, strict=True))}
+        for name in ("a", "b")
+        for rows in [[(g, p) for g, p, of in zip(gold, predicted, group, strict=True) if of == name]]
+    }
+    counts = Counts({"x": Confusion.of(("no", "yes"), gold, predicted)}, slices)
+    ours = {
+        (rate, name): counts.figure(parse_metric(f"x.{rate}[yes]@group={name}"))
+        for rate in ("fpr", "fnr")
+        for name in ("a", "b")
+    }
+    assert ours["fpr", "b"].value == pytest.approx(peer["fpr"]["b"])
+    assert ours["fnr", "a"].value == pytest.approx(peer["fnr"]["a"])
+    assert peer["fpr"]["a"] == 0.0  # a group that has no negatives is not one without false alarms
+    assert ours["fpr", "a"] == Figure(None, "no row is anything but 'yes'")
+    assert ours["fnr", "b"] == Figure(None, "'yes' does not occur")
+
+
+def test_answers_that_could_not_be_read_count_as_the_policy_says() -> None:
+    c = Confusion(("normal", "hate"), ((6, 2, 2), (1, 5, 4)))
+    figures = {
+        policy: {name: Counts({"x": c}, {}, policy).figure(parse_metric(name)) for name in names}
+        for policy in ("wrong", "drop", "error")
+        for names in [("x.accuracy", "x.fpr[hate]", "x.fnr[hate]", "x.coverage", "x.f1_macro")]
+    }
+    assert [figure.value for figure in figures["wrong"].values()][:4] == [11 / 20, 2 / 10, 5 / 10, 14 / 20]
+    assert [figure.value for figure in figures["drop"].values()][:4] == [11 / 14, 2 / 8, 1 / 6, 14 / 20]
+    assert figures["wrong"]["x.f1_macro"].value == pytest.approx((12 / 17 + 10 / 17) / 2)
+    assert figures["drop"]["x.f1_macro"].value == pytest.approx((12 / 15 + 10 / 13) / 2)
+    assert figures["error"]["x.f1_macro"] == Figure(None, "6 of 20 answers could not be read")
+    assert figures["error"]["x.coverage"] == Figure(14 / 20)
+    clean = Confusion(("normal", "hate"), ((6, 2), (1, 5)))
+    assert Counts({"x": clean}, {}, "error").figure(parse_metric("x.accuracy")) == Figure(11 / 14)
+
+
+def test_gaps_are_between_groups_with_enough_rows() -> None:
+    def rate(x: int, n: int) -> dict[str, Confusion]:
+        return {"x": Confusion(("normal", "hate"), ((n - x, x), (3, 7)))}
+
+    slices = {"group=a": rate(2, 10), "group=b": rate(6, 12), "group=c": rate(9, 9), "topic=z": rate(12, 12)}
+    counts = Counts(rate(17, 31), slices)
+    assert counts.groups == ("a", "b", "c")
+    assert counts.figure(parse_metric("x.fpr_gap[hate]")).value == pytest.approx(0.5 - 0.2)
+    assert counts.figure(parse_metric("x.fnr_gap[hate]")).value == pytest.approx(0.0)
+    assert counts.figure(parse_metric("x.accuracy_gap")).value == pytest.approx(15 / 20 - 7 / 19)
+    assert counts.figure(parse_metric("overall.accuracy_gap")).value == pytest.approx(15 / 20 - 7 / 19)
+    few = Counts(rate(17, 31), {"group=a": rate(2, 10), "group=c": rate(9, 9)})
+    assert few.figure(parse_metric("x.fpr_gap[hate]")).reason == "only one group has at least 10 rows for it"
+    assert Counts(rate(1, 2)).figure(parse_metric("x.fpr_gap[hate]")).reason == "no group has at least 10 rows for it"
+    assert "did you mean 'group=a'" in counts.figure(parse_metric("x.fpr[hate]@group=aa")).reason
+    assert counts.figure(parse_metric("x.fpr[hate]@topic=z")) == Figure(1.0)
 
 
 def test_wilson_known_figures() -> None:

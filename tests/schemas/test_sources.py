@@ -315,6 +315,7 @@ def test_importing_is_cheap() -> None:
     heavy = "('numpy', 'torch', 'pydantic', 'importlib.metadata', 'huggingface_hub')"
     code = (
         "import sys, hsdc_schemas.rows, hsdc_schemas.scores, hsdc_schemas.sources; "
+        "import hsdc_schemas.answers, hsdc_schemas.gates; "
         f"print(sorted(m for m in {heavy} if m in sys.modules))"
     )
     path = os.pathsep.join(p for p in sys.path if p)

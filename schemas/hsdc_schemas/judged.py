@@ -1,0 +1,244 @@
+"""One variant of a run's answers as arrays: its figures, their intervals, and their values over resampled rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TypeAlias
+
+import numpy as np
+
+from hsdc_schemas.answers import Answers
+from hsdc_schemas.confusion import Confusion, Figure, Unparseable
+from hsdc_schemas.intervals import Interval, wilson
+from hsdc_schemas.metrics import BIAS_AUCS, GROUP, OVERALL, RANKED, SUPPORTED, Counts, Metric, parse_metric
+from hsdc_schemas.ranking import Array, auroc, bias_rows, generalised_mean
+from hsdc_schemas.resampling import DRAWS, Sample, at_the_ends, bounds, figures
+
+DRAWS_OF_ROWS = 2_000  # where every row is a unit of its own
+Part: TypeAlias = tuple[Array | None, Callable[[Array], Array]]
+
+
+@dataclass(frozen=True)
+class Bound:
+    """A metric over a sample's units: `parts` by group and head.
+
+    A part has a table [units, cells] and what turns counts [draws, cells] into figures [draws]; one without a table
+    takes the weights of the units instead.
+    """
+
+    parts: Sequence[Sequence[Part]]
+    across: Callable[[Sequence[Array]], Array]
+
+    @property
+    def tables(self) -> list[Array] | None:
+        """All tables, or None where a part has none."""
+        found = [table for table, _ in chain.from_iterable(self.parts) if table is not None]
+        return found if len(found) == sum(map(len, self.parts)) else None
+
+    def value(self, counts: Sequence[Array]) -> Array:
+        """Figures [draws] from what each part takes, in their order."""
+        given = iter(counts)
+        return self.across([np.mean([finish(next(given)) for _, finish in heads], axis=0) for heads in self.parts])
+
+    def __call__(self, weights: Array) -> Array:
+        """Figures [draws] from how often each unit was drawn [draws, units]."""
+        given = (weights if table is None else weights @ table for table, _ in chain.from_iterable(self.parts))
+        return self.value(list(given))
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Answers of one variant. By head: `codes` [rows] are gold times (labels + 1) plus answer, -1 where not labelled.
+
+    `members` [rows] are whether each row is in a group; `chances` [rows, labels] may be missing for a head. Bias AUCs
+    hold a group against the `background`, another group, or all rows outside of it.
+    """
+
+    heads: Mapping[str, tuple[str, ...]]
+    codes: Mapping[str, Array]
+    members: Mapping[str, Array]
+    chances: Mapping[str, Array]
+    clusters: tuple[str, ...] | None
+    unparseable: Unparseable
+    background: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        answers: Answers,
+        variant: str | None = None,
+        *,
+        ids: Sequence[str] | None = None,
+        unparseable: Unparseable | None = None,
+        background: str | None = None,
+    ) -> Judged:
+        """The first variant, or the one that is named; with `ids`, those rows, in that order."""
+        header, rows = answers.header, answers.rows
+        variant = variant or header.variants[0]
+        if ids is not None:
+            by_id = {row.id: row for row in rows}
+            rows = tuple(by_id[name] for name in ids)
+        codes, chances = {}, {}
+        for head, labels in header.heads.items():
+            places: dict[str | None, int] = {label: place for place, label in enumerate(labels)}
+            places[None] = len(labels)
+            pairs = ((places[row.gold[head]], places[row.answers[variant][head]]) for row in rows)
+            width = len(labels) + 1
+            codes[head] = np.array([-1 if gold == len(labels) else gold * width + said for gold, said in pairs], int)
+            held = [row.chances.get(variant, {}).get(head) for row in rows]
+            if rows and None not in held:
+                chances[head] = np.array(held, dtype=np.float64)
+        names = sorted({group for row in rows for group in row.groups})
+        members = {name: np.array([name in row.groups for row in rows], bool) for name in names}
+        clusters = None
+        if any(row.cluster is not None for row in rows):  # the rest stand alone
+            clusters = tuple(f"r{row.id}" if row.cluster is None else f"c{row.cluster}" for row in rows)
+        policy = header.unparseable if unparseable is None else unparseable
+        return cls(dict(header.heads), codes, members, chances, clusters, policy, background)
+
+    def __len__(self) -> int:
+        return len(next(iter(self.codes.values())))
+
+    @cached_property
+    def counts(self) -> Counts:
+        """The counts of all rows, of each group and within each label of each other head."""
+        names = [f"{GROUP}={name}" for name in self.members]
+        if len(self.heads) > 1:
+            names += [f"{head}={label}" for head, labels in self.heads.items() for label in labels]
+        slices: dict[str, dict[str, Confusion]] = {}
+        for name in names:
+            heads = [head for head in self.heads if not name.startswith(f"{head}=")]
+            slices[name] = {head: self._confusion(head, self.rows(name)) for head in heads}
+        whole = {head: self._confusion(head, self.rows(None)) for head in self.heads}
+        return Counts(whole, slices, self.unparseable)
+
+    def rows(self, name: str | None) -> Array:
+        """Which rows a slice holds, bool [rows]; none, where it is unknown."""
+        if name is None:
+            return np.ones(len(self), dtype=bool)
+        kind, _, value = name.partition("=")
+        if kind == GROUP and value in self.members:
+            return self.members[value]
+        if kind in self.heads and value in self.heads[kind]:
+            return np.asarray(self.gold(kind) == self.heads[kind].index(value))
+        return np.zeros(len(self), dtype=bool)
+
+    def gold(self, head: str) -> Array:
+        """The place of every row's gold label, -1 where it is not labelled."""
+        return np.asarray(np.floor_divide(self.codes[head], len(self.heads[head]) + 1))
+
+    def said(self, head: str) -> Array:
+        """The place of every row's answer, the number of labels where it could not be read, -1 where not labelled."""
+        codes = self.codes[head]
+        return np.where(codes < 0, -1, codes % (len(self.heads[head]) + 1))
+
+    def _confusion(self, head: str, rows: Array) -> Confusion:
+        labels = self.heads[head]
+        size = len(labels)
+        codes = self.codes[head][rows]
+        cells = np.bincount(codes[codes >= 0], minlength=size * (size + 1)).reshape(size, size + 1).tolist()
+        return Confusion(labels, tuple(map(tuple, cells)))
+
+    def figure(self, metric: Metric) -> Figure:
+        """A metric's figure; raises ValueError on an unknown head or label."""
+        if metric.figure not in RANKED:
+            return self.counts.figure(metric)
+        parse_metric(str(metric), self.heads)
+        if metric.scope not in self.chances:
+            return Figure(None, "the answers hold no chances of the labels")
+        if metric.name in BIAS_AUCS and metric.slice is None and not self._compared(metric):
+            return Figure(None, f"no group with at least {SUPPORTED} rows that has both")
+        sample = Sample(np.arange(len(self))[:, None])
+        value = float(self.bind(metric, sample)(np.ones((1, len(self))))[0])
+        return Figure(value) if np.isfinite(value) else Figure(None, "there are not both, positive and negative rows")
+
+    def interval(self, metric: Metric) -> Interval:
+        """A metric's interval over these rows: heads and overlapping groups together, clusters as a whole."""
+        figure = self.figure(metric)
+        if figure.value is None:
+            return Interval(None, None, reason=figure.reason)
+        if self.clusters is None and figure.count is not None:
+            return Interval(*wilson(*figure.count), "Wilson")
+        sample = self.sample([metric])
+        draws = sample.draw([self.bind(metric, sample)], draws_for([metric]))[0]
+        found = bounds(draws, "bootstrap" if self.clusters is None else "clustered bootstrap")
+        return found if metric.is_gap else at_the_ends(figure, found, self._supports(metric))
+
+    def _supports(self, metric: Metric) -> list[int]:
+        """How many rows, or clusters of them, there are for each label that a metric stands on."""
+        rows = self.rows(metric.slice)
+        heads = [head for head in self.heads if metric.scope in (OVERALL, head)]
+        kept = [
+            np.flatnonzero(rows & (self.gold(head) == place))
+            for head in heads
+            for place, label in enumerate(self.heads[head])
+            if metric.label in (None, label)
+        ]
+        if self.clusters is None:
+            return list(map(len, kept))
+        return [len({self.clusters[row] for row in rows}) for rows in kept]
+
+    def columns(self, metrics: Sequence[Metric]) -> list[Array]:
+        """All that tells rows apart for these metrics, [rows] each."""
+        if any(metric.figure in RANKED for metric in metrics):
+            return [np.arange(len(self))]
+        return [*self.codes.values(), *self.members.values()]
+
+    def sample(self, metrics: Sequence[Metric]) -> Sample:
+        """The units to draw for these metrics."""
+        return Sample(np.stack(self.columns(metrics), axis=1), self.clusters)
+
+    def bind(self, metric: Metric, sample: Sample) -> Bound:
+        """A metric as a statistic of a sample of these rows."""
+        groups = metric.is_gap or (metric.figure in BIAS_AUCS and metric.slice is None)
+        names = [f"{GROUP}={name}" for name in self._compared(metric)] if groups else [metric.slice]
+        parts = []
+        for name in names:
+            rows = self.rows(name)
+            heads = [head for head in self.heads if metric.scope in (OVERALL, head)]
+            parts.append([self._part(metric, head, name, rows, sample) for head in heads])
+        if metric.is_gap:
+            return Bound(parts, lambda values: np.asarray(np.max(values, axis=0) - np.min(values, axis=0)))
+        return Bound(parts, generalised_mean if groups else lambda values: values[0])
+
+    def _compared(self, metric: Metric) -> list[str]:
+        """The groups that a gap or a mean is over: those with enough rows."""
+        if metric.is_gap:
+            return list(self.counts.supported(metric))
+        gold, place = self.gold(metric.scope), self._place(metric)
+        enough = []
+        for name, rows in self.members.items():
+            kept = gold[rows & (gold >= 0)]
+            if name != self.background and len(kept) >= SUPPORTED and 0 < (kept == place).sum() < len(kept):
+                enough.append(name)
+        return enough
+
+    def _place(self, metric: Metric) -> int:
+        return self.heads[metric.scope].index(metric.label or "")
+
+    def _part(self, metric: Metric, head: str, name: str | None, rows: Array, sample: Sample) -> Part:
+        if metric.figure in RANKED:
+            return None, self._ranked(metric, name, rows, sample)
+        size = len(self.heads[head])
+        shape = (-1, size, size + 1)
+        label = None if metric.label is None else self.heads[head].index(metric.label)
+        table = sample.table(np.where(rows, self.codes[head], -1), size * (size + 1))
+        return table, lambda counts: figures(metric.figure, label, counts.reshape(shape), self.unparseable)
+
+    def _ranked(self, metric: Metric, name: str | None, rows: Array, sample: Sample) -> Callable[[Array], Array]:
+        gold, place = self.gold(metric.scope), self._place(metric)
+        if metric.figure in BIAS_AUCS:
+            behind = None if self.background is None else f"{GROUP}={self.background}"
+            rows = bias_rows(metric.figure, gold == place, rows, self.rows(behind))
+        kept = np.flatnonzero(rows & (gold >= 0))
+        areas = auroc(self.chances[metric.scope][kept, place], gold[kept] == place)
+        units = sample.of_row[kept]
+        return lambda weights: areas(weights[:, units])
+
+
+def draws_for(metrics: Sequence[Metric]) -> int:
+    """How many draws: fewer where every row is a unit of its own."""
+    return DRAWS_OF_ROWS if any(metric.figure in RANKED for metric in metrics) else DRAWS
