@@ -94,11 +94,11 @@ ENCODER = (
     ),
     Stage(
         "score",
-        revision=1,
-        sections=("experiment.evaluation.cross_slices", *_SPLITS, *_TASKS),
+        revision=2,
+        sections=("experiment.evaluation.cross_slices", *_SPLITS, *_TASKS, "execution.limits.rows"),
         inputs=(),
-        needs=("predict", "calibrate", "thresholds"),
-        outputs=("scores",),
+        needs=("prepare", "predict", "calibrate", "thresholds"),
+        outputs=("scores", "answers"),
         packages=("numpy", "safetensors"),
     ),
 )

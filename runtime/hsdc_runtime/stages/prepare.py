@@ -29,7 +29,7 @@ def prepare(work: Work) -> Made:
     dataset = typed(Dataset, {**experiment["dataset"], "splits": sources})
     tokenizer = pretrained_tokenizer(work.inputs.model)
     wanted = ("train", experiment["evaluation"]["fit_split"], experiment["evaluation"]["score_split"])
-    splits, facts = {}, {}
+    splits, belongings, facts = {}, {}, {}
     for done, split in enumerate(dict.fromkeys(wanted)):
         work.progress(done, len(wanted), {"split": split})
         read = read_rows(work.inputs.splits[split], split, dataset, heads, work.execution["limits"]["rows"])
@@ -39,11 +39,12 @@ def prepare(work: Work) -> Made:
         if read.rejected:
             raise HsdcError(read.rejected)
         splits[split], cut = _tokenized(tokenizer, read.rows, heads, experiment["encoder"]["max_length"])
+        belongings[split] = [(row.groups, row.cluster) for row in read.rows]
         facts[split] = _facts(read, splits[split], cut)
     _require_positions(work.inputs.model, max(int(rows.lengths.max()) for rows in splits.values()))
     if tokenizer.pad_token_id is None:
         raise fail("E434", Exit.SPEC, "the model's tokenizer has no padding token", None, "bind another model")
-    save_rows(work.folder / "rows.safetensors", splits, tokenizer.pad_token_id)
+    save_rows(work.folder / "rows.safetensors", splits, tokenizer.pad_token_id, belongings)
     return Made({"rows": work.folder / "rows.safetensors"}, {"splits": facts})
 
 

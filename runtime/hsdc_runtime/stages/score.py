@@ -1,4 +1,4 @@
-"""Stage score: confusion counts on the scored split, by variant of decisions, by slice and by head."""
+"""Stage score: the answers to every row of the scored split, and their confusion counts by variant, slice and head."""
 
 from __future__ import annotations
 
@@ -8,67 +8,92 @@ from collections.abc import Mapping
 import numpy as np
 
 from hsdc_runtime.nn.decisions import Calibration, decide, probabilities
-from hsdc_runtime.nn.tensors import MASKED, load_logits
+from hsdc_runtime.nn.tensors import MASKED, load_belongings, load_ids, load_logits
 from hsdc_runtime.work import Made, Work
+from hsdc_schemas.answers import Answer, tally, write_answers
 from hsdc_schemas.digests import canonical
-from hsdc_schemas.scores import Confusion
 
-Decisions = Mapping[str, np.ndarray]
+Arrays = Mapping[str, np.ndarray]  # by head
+Labels = Mapping[str, tuple[str, ...]]
 
 
 def score(work: Work) -> Made:
-    """Integer counts for every variant of decisions, slice of rows and head."""
+    """The answers, and integer counts for every variant of decisions, slice of rows and head."""
     experiment = work.experiment
     split = experiment["evaluation"]["score_split"]
     heads = {name: tuple(head["labels"]) for name, head in experiment["heads"].items()}
-    data = load_logits(work.needs["predict"]["logits"].path, split, heads)
+    logits = work.needs["predict"]["logits"].path
+    data = load_logits(logits, split, heads)
     targets = {name: values[1] for name, values in data.items()}
-    variants = _variants(work, {name: values[0] for name, values in data.items()})
-    slices = _slices(heads, targets, experiment["evaluation"]["cross_slices"])
-    counted = {
-        variant: {
-            name: {
-                head: _confusion(heads[head], targets[head][rows], decided[head][rows])
-                for head in heads
-                if not name.startswith(f"{head}=")
-            }
-            for name, rows in slices.items()
-        }
-        for variant, decided in variants.items()
+    ids = load_ids(logits, split)
+    belongings = load_belongings(work.needs["prepare"]["rows"].path, split, len(ids))
+    chances, decided = _variants(work, {name: values[0] for name, values in data.items()})
+    rows = [
+        Answer(
+            id=name,
+            groups=groups,
+            cluster=cluster,
+            gold={head: _label(labels, targets[head][place]) for head, labels in heads.items()},
+            answers={
+                variant: {head: labels[found[head][place]] for head, labels in heads.items()}
+                for variant, found in decided.items()
+            },
+            chances={
+                variant: {head: tuple(map(_rounded, found[head][place].tolist())) for head in heads}
+                for variant, found in chances.items()
+            },
+        )
+        for place, (name, (groups, cluster)) in enumerate(zip(ids, belongings, strict=True))
+    ]
+    files = {"scores": work.folder / "scores.json", "answers": work.folder / "answers.jsonl"}
+    limit = work.execution["limits"]["rows"]
+    subset = f"its first {limit} rows" if limit is not None and len(rows) >= limit else None
+    header = write_answers(
+        files["answers"],
+        rows,
+        heads=heads,
+        variants=tuple(decided),
+        split=split,
+        subset=subset,
+        measurement="encoder",
+    )
+    counted = tally(header, rows, across=experiment["evaluation"]["cross_slices"])
+    files["scores"].write_bytes(canonical(counted) + b"\n")
+    facts = {
+        "split": split,
+        "subset": subset,
+        "rows": header.digest,
+        "measurement": header.measurement,
+        "unparseable": header.unparseable,
+        "variants": list(header.variants),
+        "labelled": {head: int((values != MASKED).sum()) for head, values in targets.items()},
+        "scores": counted,
     }
-    path = work.folder / "scores.json"
-    path.write_bytes(canonical(counted) + b"\n")
-    labelled = {head: int((values != MASKED).sum()) for head, values in targets.items()}
-    return Made({"scores": path}, {"split": split, "labelled": labelled, "scores": counted})
+    return Made(files, facts)
 
 
-def _variants(work: Work, logits: Mapping[str, np.ndarray]) -> dict[str, Decisions]:
+def _variants(work: Work, logits: Arrays) -> tuple[dict[str, Arrays], dict[str, Arrays]]:
+    """By variant, the chances [N, K] where there are any, and the decisions [N], of each head."""
     calibrations = json.loads(work.needs["calibrate"]["calibration"].path.read_bytes())
     fitted = json.loads(work.needs["thresholds"]["thresholds"].path.read_bytes())
-    chances = {
+    plain = {head: probabilities(values, Calibration(1.0, (0.0,) * values.shape[1])) for head, values in logits.items()}
+    calibrated = {
         head: probabilities(values, Calibration(calibrations[head]["temperature"], tuple(calibrations[head]["bias"])))
         for head, values in logits.items()
     }
-    variants: dict[str, Decisions] = {
+    decided: dict[str, Arrays] = {
         "raw": {head: decide(values) for head, values in logits.items()},
-        "calibrated": {head: decide(values) for head, values in chances.items()},
+        "calibrated": {head: decide(values) for head, values in calibrated.items()},
     }
     if fitted:
-        variants["tuned"] = {head: decide(values, tuple(fitted[head])) for head, values in chances.items()}
-    return variants
+        decided["tuned"] = {head: decide(values, tuple(fitted[head])) for head, values in calibrated.items()}
+    return {"raw": plain, "calibrated": calibrated}, decided
 
 
-def _slices(
-    heads: Mapping[str, tuple[str, ...]], targets: Mapping[str, np.ndarray], cross: bool
-) -> dict[str, np.ndarray]:
-    slices = {"all": np.ones(len(next(iter(targets.values()))), dtype=bool)}
-    if cross and len(heads) > 1:
-        for head, labels in heads.items():
-            for index, label in enumerate(labels):
-                slices[f"{head}={label}"] = targets[head] == index
-    return slices
+def _label(labels: tuple[str, ...], place: np.integer) -> str | None:
+    return None if place == MASKED else labels[place]
 
 
-def _confusion(labels: tuple[str, ...], gold: np.ndarray, decided: np.ndarray) -> object:
-    known = [None if value == MASKED else value for value in gold.tolist()]
-    return Confusion.of(labels, known, decided.tolist()).as_json()
+def _rounded(chance: float) -> float:
+    """As many digits as the logits have: the last ones differ from one processor to the next."""
+    return float(f"{chance:.7g}")
