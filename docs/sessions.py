@@ -134,6 +134,17 @@ HEAVY = (
         heavy=True,
     ),
     Session(
+        "compare",
+        "Runs, or variants of one run's decisions, against the first one named: differences over the same rows, with "
+        "intervals, p over all that is compared, and the difference that so many rows could have shown.",
+        (
+            Step("hsdc compare run4 run4:calibrated --metric f1_macro", code=2),
+            Step("hsdc compare run4 run4:calibrated --metric sentiment.f1_macro --metric 'sentiment.fpr[negative]'"),
+            Step("hsdc compare run4 run6_gradient_flow --markdown", lines=20),
+        ),
+        heavy=True,
+    ),
+    Session(
         "verify",
         "Whether results still hold: what exists is hashed again, and with `--rerun` made again beside the store.",
         (Step("hsdc verify run4 --rerun", lines=60), Step("hsdc verify --store")),
@@ -161,7 +172,10 @@ TIMES = (
 )
 OF_THE_MACHINE = (  # what differs from one processor, or from one moment, to the next
     (re.compile(r"^  undefined: .*\n", re.MULTILINE), ""),
-    (re.compile(r"\d\.\d{4}\b|(?<= )–(?= |$)"), "0.0000"),
+    (re.compile(r"^ *(- )?(detectable|selected).*\n", re.MULTILINE), ""),
+    (re.compile(r"[<+-]?\d\.\d{2,4}\b|(?<= )–(?= |$)"), "0.0000"),
+    (re.compile(r"\b(0\.0000 to 0\.0000)\b"), "0.0000"),
+    (re.compile(r"\b(better|worse|no clear difference)\b"), "verdict"),
     (re.compile(r"\b[0-9a-f]{12}\b"), "000000000000"),
     (re.compile(r" {2,}"), "  "),
     (re.compile(r"best epoch \d"), "best epoch 0"),

@@ -5,88 +5,8 @@ from __future__ import annotations
 import argparse
 import re
 
-EXAMPLES = """\
-examples:
-  hsdc compile                         lock every run of the default profile, demo
-  hsdc compile --check                 say what is stale and why, write nothing (for CI)
-  hsdc run run4 run8_restore_r4        bring two runs up to date
-  hsdc run --profile full run4         the same specs on the real data, model and device
+from hsdc.examples import EXAMPLES, EXAMPLES_OF
 
-exit codes: 0 done; 1 the answer is no; 2 the spec or the call is wrong; 3 policy; 4 the environment;
-            70 a fault of hsdc; 75 interrupted or busy, run again
-"""
-
-EXAMPLES_OF = {
-    "new": """\
-examples:
-  hsdc new run9 --from run4                          a run that changes nothing yet
-  hsdc new run9 --from run4 --set training.learning_rate=2e-5 --why 'Slower may be steadier.'
-  hsdc new run9 --from run4 --set training.epochs=8 --set training.r_drop=null --why 'Shorter.'
-""",
-    "set": """\
-examples:
-  hsdc set run9 training.learning_rate=3e-5          one value; the rest of the file stays
-  hsdc set run9 training.epochs=8 budget=2           a second change, and the budget for it
-  hsdc set run9 'heads.sentiment.labels=[negative, positive]' 'why=Two labels are enough.'
-""",
-    "fmt": """\
-examples:
-  hsdc fmt                                           format all of specs/
-  hsdc fmt specs/run4.yaml specs/profiles            a file, and a folder
-  hsdc fmt --check                                   write nothing, say what would change (for CI)
-""",
-    "compile": """\
-examples:
-  hsdc compile                                       lock every run of the default profile, demo
-  hsdc compile run4 --profile full                   one run and what it stands on, for the real data
-  hsdc compile --check                               say what is stale and why, write nothing
-  hsdc compile --check --format github               the same as annotations of a pull request
-""",
-    "run": """\
-examples:
-  hsdc run                                           whatever is out of date
-  hsdc run run4 run8_restore_r4                      two runs, in this order
-  hsdc run run4 --profile full --frozen              on a node that has manifests, and no specs
-""",
-    "explain": """\
-examples:
-  hsdc explain run4                                  every value, and what set it
-  hsdc explain run8_restore_r4 training.learning_rate
-  hsdc explain E801                                  what a message means, and the way out
-""",
-    "show": """\
-examples:
-  hsdc show run4                                     the whole run, with the origin of each line
-  hsdc show run4 --json                              the same for programs
-""",
-    "ls": """\
-examples:
-  hsdc ls                                            the tree of runs, their budgets, scores and states
-  hsdc ls --profile full                             the same for another place
-""",
-    "diff": """\
-examples:
-  hsdc diff                                          the working tree against HEAD
-  hsdc diff main...HEAD --markdown                   a branch, as the comment of a pull request
-  hsdc diff HEAD~1 --exit-code                       exit 1 where values or inputs differ
-""",
-    "verify": """\
-examples:
-  hsdc verify run4                                   what exists of it, hashed again
-  hsdc verify run4 --profile full --rerun            every stage executed again, and compared
-  hsdc verify --store                                all that is stored and generated
-""",
-    "gc": """\
-examples:
-  hsdc gc                                            what nobody needs, and how large it is
-  hsdc gc --delete                                   remove it
-""",
-    "schema": """\
-examples:
-  hsdc schema                                        write schemas/*.schema.json
-  hsdc schema --check                                exit 1 where one of them is stale
-""",
-}
 COMPLETION = {
     "--install-completion": "write a completion script for bash, zsh or fish, and say what is left to do",
     "--show-completion": "print that script",
@@ -163,7 +83,7 @@ def command_line() -> argparse.ArgumentParser:
         choices = ("bash", "zsh", "fish")
         parser.add_argument(option, action=_Completion, nargs="?", choices=choices, metavar="SHELL", help=text)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for grammar in (_new, _set, _fmt, _compile, _run, _explain, _show, _ls, _diff, _verify, _gc, _schema):
+    for grammar in (_new, _set, _fmt, _compile, _run, _explain, _show, _ls, _diff, _compare, _verify, _gc, _schema):
         grammar(commands)
     for name, below in commands.choices.items():
         below.epilog, below.formatter_class = EXAMPLES_OF.get(name), _Help
@@ -180,6 +100,23 @@ def _name(text: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}(\.[a-z0-9_+-]+)*", text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a name; names match [a-z][a-z0-9_]*")
     return text
+
+
+def _variant(text: str) -> str:
+    run, colon, variant = text.partition(":")
+    if colon:
+        _name(variant)
+    return f"{_name(run)}{colon}{variant}"
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value <= 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is no share above 0 and up to 1, such as 0.02")
+    return value
 
 
 def _runs(parser: argparse.ArgumentParser, meaning: str) -> None:
@@ -208,6 +145,29 @@ def _run(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("--frozen", action="store_true", help="trust the manifests; do not look at the specs")
     allow = "run although installed packages differ from the locked ones; the record says so"
     parser.add_argument("--allow-environment", action="store_true", help=allow)
+
+
+def _compare(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = (
+        "Finished runs against the first one, over the same rows: differences with intervals, p over all comparisons, "
+        "and what so many rows could have shown. Other rows, or another way to measure, are refused (exit 3)."
+    )
+    parser = commands.add_parser("compare", help="runs against a baseline", description=text, allow_abbrev=False)
+    parser.add_argument("runs", nargs="+", metavar="RUN[:VARIANT]", type=_variant, help="the baseline, then others")
+    _profile(parser)
+    metric = "what is compared, as in f1_macro or 'tone.fpr[hate]@group=lgbtq'; again for more (default: macro-F1)"
+    parser.add_argument("--metric", dest="metrics", action="append", default=[], metavar="M", help=metric)
+    margin = "a difference that does not matter: what surely lies within it is said to"
+    parser.add_argument("--margin", type=_share, metavar="X", help=margin)
+    rows = "compare on the rows that all runs have, although they were scored on others too"
+    parser.add_argument("--intersect", action="store_true", help=rows)
+    methods = "compare although the runs were measured in different ways"
+    parser.add_argument("--across-methods", action="store_true", help=methods)
+    policy = "how unreadable answers count in all runs (default: as the runs say)"
+    parser.add_argument("--unparseable", choices=("wrong", "drop", "error"), help=policy)
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="versioned JSON on stdout")
+    form.add_argument("--markdown", action="store_true", help="Markdown for a pull request's comment")
 
 
 def _verify(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 SHELLS = ("bash", "zsh", "fish")
-KINDS = {"RUN": "runs", "RUN|CODE": "runs", "P": "profiles", "FILE": "files"}  # what a metavar stands for
+# what a metavar stands for
+KINDS = {"RUN": "runs", "RUN|CODE": "runs", "RUN[:VARIANT]": "runs", "P": "profiles", "FILE": "files"}
 NEW = ("new",)  # commands whose first name is none that exists
 FOLDERS = {"runs": "specs", "profiles": "specs/profiles"}
 PARTS = Path(__file__).parent / "completions"

@@ -2,92 +2,159 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
 
-from hsdc.terminal import columns
+from hsdc.output import inert
+from hsdc.terminal import columns, style
 from hsdc_schemas.digests import short
-from hsdc_schemas.record import Record, Reproduction
-from hsdc_schemas.scores import ClassRow, Confusion, Figure, figure, parse_metric, table, wilson
+from hsdc_schemas.record import Record, Reproduction, counts_of
+from hsdc_schemas.resampling import interval
+from hsdc_schemas.scores import OVERALL, SUPPORTED, Counts, Figure, Metric, table
 
 VARIANTS = {"raw": "as trained", "calibrated": "calibrated", "tuned": "with thresholds"}
+NONE = "–"
+FEW = f"under {SUPPORTED} rows"
+POLICIES = {"wrong": "count as wrong", "drop": "are left out", "error": "are errors"}
+Rows = list[tuple[str, ...]]
 
 
 def scores(record: Record) -> list[str]:
-    """Per-class figures of the raw decisions, then every variant's macro-F1, then the slices."""
-    counts = _confusions(record)
-    raw = counts["raw"]["all"]
-    lines = [f"scores of {record.run} on {_split(record)}"]
-    rows = [("  head", "label", "precision", "recall", "its 95 % interval", "F1", "support")]
-    for head, confusion in raw.items():
-        for row in table(confusion):
-            figures = (shown(row.precision), shown(row.recall), _interval(row), shown(row.f1))
-            rows.append((f"  {head}", row.label, *figures, f"{row.support:,}"))
-    lines += columns(rows)
-    lines.append("")
-    lines += columns(_variant_rows(counts))
-    slices = [name for name in counts["raw"] if name != "all"]
-    if slices:
-        lines += ["", *columns(_slice_rows(counts["raw"], slices))]
-    reasons = sorted(set(_undefined(counts)))
-    return lines + [f"  undefined: {reason}" for reason in reasons]
-
-
-def _interval(row: ClassRow) -> str:
-    """Wilson's interval of a recall: what other rows of the same kind might give."""
-    if row.recall.value is None:
-        return "–"
-    low, high = wilson(round(row.recall.value * row.support), row.support)
-    return f"{low:.2f} to {high:.2f}"
-
-
-def _confusions(record: Record) -> dict[str, dict[str, dict[str, Confusion]]]:
-    return {
-        variant: {
-            name: {head: Confusion.from_json(item) for head, item in heads.items()} for name, heads in slices.items()
-        }
-        for variant, slices in record.scores.items()
-    }
+    """Figures of every label in the first variant, then every variant, then groups and slices, all with intervals."""
+    counts = counts_of(record)
+    first, meant = next(iter(counts.items()))
+    lines = [f"scores of {record.run} on {_split(record)}, {VARIANTS.get(first, first)}{_unread(meant)}"]
+    lines += columns(_label_rows(meant))
+    lines += ["", *columns(_variant_rows(counts))]
+    if meant.groups:
+        lines += ["", *_dimmed(columns(_group_rows(meant))), *_gaps(meant)]
+    if slices := [name for name in meant.slices if not name.startswith("group=")]:
+        lines += ["", *columns(_slice_rows(meant, slices))]
+    return lines + [f"  undefined: {reason}" for reason in sorted(set(_undefined(meant)))]
 
 
 def _split(record: Record) -> str:
-    return next((str(stage.facts["split"]) for stage in record.stages if stage.name == "score"), "the scored split")
+    said = next((stage.facts for stage in record.stages if stage.name == "score"), {})
+    subset = f" ({said['subset']})" if said.get("subset") else ""
+    return f"{said.get('split', 'the scored split')}{subset}"
+
+
+def _unread(counts: Counts) -> str:
+    """That there are answers that could not be read, and how they count."""
+    unread = sum(confusion.invalid for confusion in counts.whole.values())
+    total = sum(confusion.total for confusion in counts.whole.values())
+    return f": {unread:,} of {total:,} answers could not be read and {POLICIES[counts.unparseable]}" if unread else ""
+
+
+def _label_rows(counts: Counts) -> Rows:
+    rows = [("  head", "label", "precision", "recall", "95 % interval", "F1", "95 % interval", "support")]
+    for head, confusion in counts.whole.items():
+        kept = confusion.under("drop") if counts.unparseable == "drop" else confusion
+        for row in table(kept):
+            recall, f1 = (Metric(head, name, row.label) for name in ("recall", "f1"))
+            figures = (shown(row.precision), *_with_interval(counts, recall), *_with_interval(counts, f1))
+            rows.append((f"  {head}", inert(row.label), *figures, f"{row.support:,}"))
+    return rows
+
+
+def _with_interval(counts: Counts, metric: Metric) -> tuple[str, str]:
+    return shown(counts.figure(metric)), _interval(counts, metric)
+
+
+def _interval(counts: Counts, metric: Metric) -> str:
+    """What other rows of the same kind might give."""
+    found = interval(counts, metric)
+    return NONE if found.low is None else f"{found.low:.2f} to {found.high:.2f}"
 
 
 def shown(value: Figure) -> str:
     """A figure with four decimals, or a dash where it is undefined."""
-    return "–" if value.value is None else f"{value.value:.4f}"
+    return NONE if value.value is None else f"{value.value:.4f}"
 
 
-def _variant_rows(counts: Mapping[str, Mapping[str, Mapping[str, Confusion]]]) -> list[tuple[str, ...]]:
-    heads = list(counts["raw"]["all"])
-    rows = [("  F1 macro", "overall", *heads)]
-    for variant in (name for name in VARIANTS if name in counts):
-        whole = counts[variant]["all"]
-        overall = shown(figure(parse_metric("overall.f1_macro"), whole))
-        rows.append((f"  {VARIANTS[variant]}", overall, *(shown(whole[head].f1_macro()) for head in heads)))
+def _read(value: Figure) -> str:
+    """Coverage: the share of answers that could be read."""
+    return NONE if value.value is None else f"{100 * value.value:.4g} %"
+
+
+def _variant_rows(variants: Mapping[str, Counts]) -> Rows:
+    rows = [("  decisions", "head", "read", "F1 macro", "95 % interval", "accuracy", "95 % interval")]
+    for variant, counts in variants.items():
+        name = VARIANTS.get(variant, variant)
+        for scope in ([OVERALL] if len(counts.whole) > 1 else []) + list(counts.whole):
+            read = _read(counts.figure(Metric(scope, "coverage")))
+            figures = (_with_interval(counts, Metric(scope, what)) for what in ("f1_macro", "accuracy"))
+            rows.append((f"  {name}", scope, read, *(cell for pair in figures for cell in pair)))
+            name = ""
     return rows
 
 
-def _slice_rows(raw: Mapping[str, Mapping[str, Confusion]], slices: list[str]) -> list[tuple[str, ...]]:
-    rows = [("  within", "head", "rows", "accuracy", "F1 macro")]
+def _group_rows(counts: Counts) -> Rows:
+    """Error rates of every label in every group, each with the counts that it is of."""
+    rows = [("  group", "label", "read", "FPR", "of", "95 % interval", "FNR", "of", "95 % interval", "")]
+    for group in counts.groups:
+        for head, confusion in counts.slices[f"group={group}"].items():
+            read = _read(counts.figure(Metric(head, "coverage", None, f"group={group}")))
+            for label in confusion.labels:
+                rates = [Metric(head, rate, label, f"group={group}") for rate in ("fpr", "fnr")]
+                cells = [cell for rate in rates for cell in _rate(counts, rate)]
+                few = any(_of(counts, rate) < SUPPORTED for rate in rates)
+                name = label if len(counts.whole) == 1 else f"{head} {label}"
+                rows.append((f"  {inert(group)}", inert(name), read, *cells, FEW if few else ""))
+    return rows
+
+
+def _rate(counts: Counts, rate: Metric) -> tuple[str, str, str]:
+    figure = counts.figure(rate)
+    of = NONE if figure.count is None else f"{figure.count[0]:,}/{figure.count[1]:,}"
+    return shown(figure), of, _interval(counts, rate)
+
+
+def _of(counts: Counts, rate: Metric) -> int:
+    count = counts.figure(rate).count
+    return 0 if count is None else count[1]
+
+
+def _dimmed(lines: Iterable[str]) -> Iterator[str]:
+    """Lines about few rows are grey where there is colour; they say so anyway."""
+    for line in lines:
+        yield style(line, "dim", sys.stdout) if line.endswith(FEW) else line
+
+
+def _gaps(counts: Counts) -> Iterator[str]:
+    """Between groups with enough rows, the largest minus the smallest rate."""
+    for head, confusion in counts.whole.items():
+        for label in confusion.labels:
+            for rate in ("fpr", "fnr"):
+                metric = Metric(head, f"{rate}_gap", label)
+                figure = counts.figure(metric)
+                if figure.value is not None:
+                    told = ", ".join(inert(group) for group in counts.supported(metric))
+                    yield f"  gap: {metric} {figure.value:.4f} ({_interval(counts, metric)}) between {told}"
+
+
+def _slice_rows(counts: Counts, slices: list[str]) -> Rows:
+    rows = [("  within", "head", "rows", "accuracy", "95 % interval", "F1 macro", "95 % interval")]
     for name in slices:
-        for head, confusion in raw[name].items():
-            figures = (f"{confusion.total:,}", shown(confusion.accuracy()), shown(confusion.f1_macro()))
-            rows.append((f"  {name}", head, *figures))
+        for head, confusion in counts.slices[name].items():
+            figures = (_with_interval(counts, Metric(head, what, None, name)) for what in ("accuracy", "f1_macro"))
+            cells = (cell for pair in figures for cell in pair)
+            rows.append((f"  {inert(name)}", head, f"{confusion.total:,}", *cells))
     return rows
 
 
-def _undefined(counts: Mapping[str, Mapping[str, Mapping[str, Confusion]]]) -> list[str]:
-    found, empty = [], []
-    for name, heads in counts["raw"].items():
+def _undefined(counts: Counts) -> Iterator[str]:
+    empty = []
+    for name, heads in (("all", counts.whole), *counts.slices.items()):
+        where = "" if name == "all" else f" within {inert(name)}"
         for head, confusion in heads.items():
-            macro = confusion.f1_macro()
+            macro = counts.figure(Metric(head, "f1_macro", None, None if name == "all" else name))
             if not confusion.total:
-                empty.append(f"{head} within {name}" if name != "all" else head)
+                empty.append(f"{head}{where}")
             elif macro.value is None:
-                where = "" if name == "all" else f" within {name}"
-                found.append(f"{head}.f1_macro{where}: {macro.reason}")
-    return found + ([f"no labelled rows: {', '.join(empty)}"] if empty else [])
+                yield f"{head}.f1_macro{where}: {inert(macro.reason)}"
+    if empty:
+        yield f"no labelled rows: {', '.join(empty)}"
 
 
 def verdict(record: Record) -> list[str]:

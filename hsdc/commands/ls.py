@@ -20,8 +20,8 @@ from hsdc_schemas.errors import Exit, HsdcError
 from hsdc_schemas.factors import factors
 from hsdc_schemas.manifest import load_sealed
 from hsdc_schemas.places import GENERATED
-from hsdc_schemas.record import Record
-from hsdc_schemas.scores import Confusion, figure, parse_metric
+from hsdc_schemas.record import Record, counts_of
+from hsdc_schemas.scores import parse_metric
 
 BRANCHES = {True: ("├─ ", "└─ ", "│  ", "   "), False: ("|- ", "`- ", "|  ", "   ")}
 METRIC = "overall.f1_macro"
@@ -137,9 +137,8 @@ def _record(root: Path, profile: str, name: str) -> Record | None:
 def _metric(record: Record) -> float | None:
     """The figure of the decisions as they were trained, as reports and claims mean it."""
     try:
-        confusions = {head: Confusion.from_json(counts) for head, counts in record.scores["raw"]["all"].items()}
-        return figure(parse_metric(METRIC), confusions).value
-    except (KeyError, ValueError):
+        return next(iter(counts_of(record).values())).figure(parse_metric(METRIC)).value
+    except (KeyError, ValueError, StopIteration):
         return None
 
 

@@ -66,7 +66,8 @@ def test_bash_offers_what_fits(project: Path, capsys: pytest.CaptureFixture[str]
     names = ["other", "run1", "run2"]
     expected = {
         "hsdc ": sorted(command.name for command in COMMANDS),
-        "hsdc com": ["compile"],
+        "hsdc com": ["compare", "compile"],
+        "hsdc compare run1 r": ["run1", "run2"],
         "hsdc --inst": ["--install-completion"],
         "hsdc --install-completion ": ["bash", "fish", "zsh"],
         "hsdc run ": names,

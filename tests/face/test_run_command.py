@@ -14,63 +14,15 @@ from typing import Any
 
 import pytest
 
-from hsdc import scores_view
 from hsdc.__main__ import main
 from hsdc.commands import run as command
 from hsdc.progress import ProgressView
 from hsdc_runtime.events import SetAside, StageFinished, StageProgress, StageStarted
 from hsdc_runtime.run import Outcome
 from hsdc_runtime.work import Busy, Interrupted
-from hsdc_schemas.record import Difference, Environment, Record, Reproduction
+from hsdc_schemas.record import Record
 from hsdc_schemas.spec import Execution
-
-DIGEST = "sha256:" + "ab" * 32
-OTHER = "sha256:" + "cd" * 32
-TONE = {"labels": ["cold", "warm"], "counts": [[3, 1], [2, 4]]}
-EMPTY = {"labels": ["cold", "warm"], "counts": [[0, 0], [0, 0]]}
-SCORES = {"raw": {"all": {"tone": TONE}}, "calibrated": {"all": {"tone": TONE}}}
-PLACE = Environment(
-    python="3.11.0", platform="", machine="", processor="", cores=1, device="cpu", packages={}, differs={}
-)
-
-
-def made(run: str = "one", scores: Any = SCORES, claim: Reproduction | None = None) -> Record:
-    return Record(
-        hsdc=1,
-        schema_version=1,
-        run=run,
-        profile="demo",
-        manifest=DIGEST,
-        experiment_digest=DIGEST,
-        started="",
-        finished="",
-        seconds=1.0,
-        peak_memory_bytes=1,
-        environment=PLACE,
-        rows={},
-        stages=(),
-        scores=scores,
-        reproduction=claim,
-        digest=DIGEST,
-    )
-
-
-def claimed(verdict: str = "identical", reported: str = "within", **changes: Any) -> Reproduction:
-    values = {
-        "run": "one",
-        "record": DIGEST,
-        "executed": ("train", "score"),
-        "verdict": verdict,
-        "difference": None,
-        "environment": (),
-        "reported": reported,
-        "metric": "overall.f1_macro",
-        "found": 0.61,
-        "claimed": 0.6,
-        "within": 0.02,
-        "reason": "",
-    }
-    return Reproduction(**{**values, **changes})
+from tests.face.recorded import claimed, made
 
 
 @pytest.fixture
@@ -220,54 +172,6 @@ def test_the_first_signal_asks_and_the_second_stops() -> None:
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
-
-
-def test_the_scores_are_those_of_the_counts() -> None:
-    lines = scores_view.scores(made())
-    tables = [" ".join(line.split()) for line in lines]
-    # cold: 3 of 5 answers, 3 of 4 rows; warm: 4 of 5 answers, 4 of 6 rows
-    assert "tone cold 0.6000 0.7500 0.30 to 0.95 0.6667 4" in tables
-    assert "tone warm 0.8000 0.6667 0.30 to 0.90 0.7273 6" in tables
-    assert "as trained 0.6970 0.6970" in tables
-    assert "calibrated 0.6970 0.6970" in tables
-    assert not any("undefined" in line for line in lines)
-
-
-def test_a_figure_that_is_undefined_is_a_dash_and_a_reason() -> None:
-    scores = {"raw": {"all": {"tone": TONE}, "size=small": {"tone": EMPTY}}}
-    lines = [" ".join(line.split()) for line in scores_view.scores(made(scores=scores))]
-    assert "size=small tone 0 – –" in lines
-    said = [line for line in lines if line.startswith("undefined: ")]
-    assert len(said) == 1
-    assert said[0] == "undefined: no labelled rows: tone within size=small"
-
-
-@pytest.mark.parametrize(
-    ("claim", "words"),
-    [
-        (claimed(), ("identical: one reproduces one", "train, score executed anew", "0.6100 here is within 0.02")),
-        (claimed(reported="outside"), ("0.6100 here is outside 0.02",)),
-        (claimed(reported="not comparable", reason="model is tiny, not big"), ("not comparable", "model is tiny")),
-        (claimed(reported="undefined", found=None, reason="no rows"), ("no rows",)),
-        (
-            claimed(
-                "diverged",
-                difference=Difference(stage="train", output="weights", tensor="a.b", expected=DIGEST, found=OTHER),
-            ),
-            ("diverged: one does not reproduce one", "train, weights, tensor a.b: abababababab → cdcdcdcdcdcd"),
-        ),
-        (claimed("inconclusive", environment=("python", "device")), ("inconclusive", "(python, device)")),
-    ],
-)
-def test_the_verdict_in_words(claim: Reproduction, words: tuple[str, ...]) -> None:
-    text = "\n".join(scores_view.verdict(made(claim=claim)))
-    for word in words:
-        assert word in text
-
-
-def test_without_a_claim_there_is_no_verdict() -> None:
-    assert scores_view.verdict(made()) == []
-    assert scores_view.verdict(made(claim=claimed(reported="not claimed")))[1:] == []
 
 
 FIGURES = {"epoch": 1, "epochs": 2, "loss": 0.5, "metric": None}

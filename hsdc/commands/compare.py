@@ -1,0 +1,97 @@
+"""`hsdc compare`: finished runs against the first one, over the same rows."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from pathlib import Path
+
+from hsdc import comparison_view
+from hsdc.commands.verify import project_root
+from hsdc.output import say
+from hsdc_runtime.store import Damaged, Store
+from hsdc_schemas.alignment import Entrant
+from hsdc_schemas.answers import Answers, load_answers
+from hsdc_schemas.comparison import Ask, compare, default_metrics
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail
+from hsdc_schemas.manifest import load_sealed
+from hsdc_schemas.metrics import Metric, parse_metric
+from hsdc_schemas.places import GENERATED, record_path
+from hsdc_schemas.record import Record
+
+SUFFIXES = (".lock.json", ".record.json")
+WIDEST = 200
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Compare runs; exit 3 where they may not be compared as asked."""
+    root = project_root(Path.cwd())
+    _require_known(root, options.profile, options.runs)
+    entrants = [_entrant(root, options.profile, name) for name in options.runs]
+    if entrants[0].answers is None:
+        message = f"there is nothing to compare with: '{entrants[0].name}' {entrants[0].reason}"
+        raise fail("E823", Exit.ENVIRONMENT, message, None, "hsdc run makes it, or name another run first")
+    ask = Ask(
+        metrics=_metrics(entrants, options.metrics),
+        margin=options.margin,
+        intersect=options.intersect,
+        across_methods=options.across_methods,
+        unparseable=options.unparseable,
+    )
+    found = compare(entrants, ask)
+    if options.json:
+        print(json.dumps(comparison_view.as_json(found), indent=2))
+    elif options.markdown:
+        say([comparison_view.markdown(found).rstrip()])
+    else:
+        say(comparison_view.text(found, min(WIDEST, shutil.get_terminal_size((120, 24)).columns)))
+    return int(Exit.DONE)
+
+
+def _require_known(root: Path, profile: str, runs: list[str]) -> None:
+    folder = root / GENERATED / profile
+    known = sorted({p.name.removesuffix(suffix) for suffix in SUFFIXES for p in folder.glob(f"*{suffix}")})
+    names = [name.partition(":")[0] for name in runs]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise HsdcError(
+            Diagnostic("E004", Exit.SPEC, f"there is no run '{name}'", None, did_you_mean(name, known))
+            for name in unknown
+        )
+    twice = next((name for name in runs if runs.count(name) > 1), None)
+    if twice or len(runs) < 2:
+        message = f"'{twice}' is named twice" if twice else "one run alone compares with nothing"
+        raise fail("E000", Exit.SPEC, message, None, "name two runs or more, or two variants of one: RUN:VARIANT")
+
+
+def _entrant(root: Path, profile: str, name: str) -> Entrant:
+    """A run, or the reason why it has no answers here; raises HsdcError where it has no such variant."""
+    run, _, variant = name.partition(":")
+    path = record_path(profile, run)
+    if not (root / path).exists():
+        return Entrant(name, None, reason="has no record")
+    record = load_sealed(root / path, path, Record)
+    stored = next((stage.outputs["answers"] for stage in record.stages if "answers" in stage.outputs), None)
+    if stored is None:
+        return Entrant(name, None, reason="has a record without answers, of an earlier version")
+    try:
+        answers = load_answers(Store(root).look(stored.object), f"the answers of '{run}'")
+    except Damaged as damaged:
+        return Entrant(name, None, reason=f"has no answers here: {damaged}")
+    variants = answers.header.variants
+    if variant and variant not in variants:
+        hint = did_you_mean(variant, variants)
+        raise fail("E004", Exit.SPEC, f"'{run}' has no variant '{variant}'", None, hint)
+    return Entrant(name, answers, variant)
+
+
+def _metrics(entrants: list[Entrant], asked: list[str]) -> list[Metric]:
+    if not asked:
+        return default_metrics(entrants)
+    answers: Answers = entrants[0].held
+    try:
+        return list(dict.fromkeys(parse_metric(name, answers.header.heads) for name in asked))
+    except ValueError as error:
+        message, _, hint = str(error).partition("; ")
+        raise fail("E708", Exit.SPEC, message, None, hint) from None

@@ -1,0 +1,194 @@
+"""A comparison as text for a terminal, as Markdown for a pull request, and as JSON values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hsdc.output import cut, inert
+from hsdc.terminal import columns
+from hsdc_schemas.comparison import Comparison, Selected, Standing
+from hsdc_schemas.digests import short
+from hsdc_schemas.intervals import Interval
+from hsdc_schemas.metrics import OVERALL, Metric
+
+WIDEST_NAME = 32
+NONE = "–"
+Table = list[tuple[str, ...]]
+
+
+def text(found: Comparison, width: int) -> list[str]:
+    """For a terminal of some width: one table for each metric, or two where one would be too wide."""
+    lines = [_heading(found)]
+    for metric, items in found.standings.items():
+        whole = _joined(_scores(items), _differences(found, items))
+        shown = columns(_indented(whole))
+        lines += ["", inert(str(metric))]
+        if max(map(len, shown)) <= width:
+            lines += shown
+        else:
+            lines += columns(_indented(_scores(items)))
+            lines += ["", *columns(_indented(_differences(found, items)))]
+        lines += [f"  {line}" for line in _below(found, metric, items)]
+    return [*lines, "", *_legend(found)]
+
+
+def markdown(found: Comparison) -> str:
+    """For a pull request."""
+    lines = [f"### {_code(_heading(found))}"]
+    for metric, items in found.standings.items():
+        header, *rows = _joined(_scores(items), _differences(found, items))
+        lines += ["", f"**{_code(str(metric))}**", "", _cells(header), _cells(["---"] * len(header))]
+        lines += [_cells([_code(cell) for cell in row]) for row in rows]
+        below = _below(found, metric, items)
+        lines += ["", *(f"- {_code(line)}" for line in below)] if below else []
+    return "\n".join([*lines, "", *(_code(line) for line in _legend(found))]) + "\n"
+
+
+def as_json(found: Comparison) -> dict[str, Any]:
+    """Versioned JSON values."""
+    return {
+        "version": 1,
+        "baseline": found.baseline,
+        "split": found.split,
+        "rows": found.rows,
+        "rows_digest": found.digest,
+        "unparseable": found.unparseable,
+        "family": found.family,
+        "notes": list(found.notes),
+        "metrics": [
+            {
+                "metric": str(metric),
+                "runs": [_standing(item) for item in items],
+                "selected": _selected(found.selected.get(metric)),
+            }
+            for metric, items in found.standings.items()
+        ],
+    }
+
+
+def _standing(item: Standing) -> dict[str, Any]:
+    contrast = item.contrast
+    difference = None
+    if contrast is not None:
+        difference = {
+            "value": contrast.difference,
+            "interval": _bounds(contrast.interval),
+            "standard_error": contrast.error,
+            "p": contrast.p,
+            "p_adjusted": item.p,
+            "detectable": item.detectable,
+            "mcnemar": {
+                "baseline_only": contrast.discordance.baseline_only,
+                "run_only": contrast.discordance.other_only,
+                "p": contrast.discordance.p,
+            },
+        }
+    return {
+        "run": item.name,
+        "coverage": item.coverage.value,
+        "value": item.figure.value,
+        "undefined": item.figure.reason,
+        "interval": _bounds(item.interval),
+        "difference": difference,
+        "verdict": item.verdict,
+        "reason": item.reason,
+    }
+
+
+def _bounds(interval: Interval) -> dict[str, Any] | None:
+    if interval.low is None:
+        return None
+    return {"low": interval.low, "high": interval.high, "method": interval.method}
+
+
+def _selected(best: Selected | None) -> dict[str, Any] | None:
+    return None if best is None else {"run": best.name, "of": best.of, "optimism": best.optimism}
+
+
+def _heading(found: Comparison) -> str:
+    return f"compared with {found.baseline} on {found.split}: {found.rows:,} rows ({short(found.digest)})"
+
+
+def _scores(items: Sequence[Standing]) -> Table:
+    rows: Table = [("run", "read", "score", "95 % interval")]
+    for item in items:
+        coverage = item.coverage.value
+        read = NONE if coverage is None else f"{100 * coverage:.4g} %"
+        value = NONE if item.figure.value is None else f"{item.figure.value:.4f}"
+        rows.append((cut(item.name, WIDEST_NAME), read, value, _range(item.interval, "")))
+    return rows
+
+
+def _differences(found: Comparison, items: Sequence[Standing]) -> Table:
+    rows: Table = [("run", "difference", "95 % interval", "p", "McNemar", "verdict")]
+    for item in items:
+        name, contrast = cut(item.name, WIDEST_NAME), item.contrast
+        if item.name == found.baseline:
+            rows.append((name, "baseline", "", "", "", item.verdict))
+        elif contrast is None or contrast.difference is None:
+            rows.append((name, NONE, NONE, NONE, NONE, item.verdict))
+        else:
+            exact = NONE if contrast.discordance.p is None else chance(contrast.discordance.p)
+            bounds = _range(contrast.interval, "+")
+            p = NONE if item.p is None else chance(item.p)
+            rows.append((name, f"{contrast.difference:+.4f}", bounds, p, exact, item.verdict))
+    return rows
+
+
+def _range(interval: Interval, sign: str) -> str:
+    return NONE if interval.low is None else f"{interval.low:{sign}.3f} to {interval.high:{sign}.3f}"
+
+
+def chance(p: float) -> str:
+    """A p with three decimals."""
+    return "<0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _joined(left: Table, right: Table) -> Table:
+    return [(*one, *other[1:]) for one, other in zip(left, right, strict=True)]
+
+
+def _indented(rows: Table) -> Table:
+    return [(f"  {row[0]}", *row[1:]) for row in rows]
+
+
+def _below(found: Comparison, metric: Metric, items: Sequence[Standing]) -> list[str]:
+    """What is to be known of a table: why a cell is empty, what could have been seen, and that the best was chosen."""
+    lines = [f"{item.name}: {inert(item.reason)}" for item in items if item.reason]
+    lines += [
+        f"{item.name}: undefined: {item.figure.reason}" for item in items if item.figure.reason and not item.reason
+    ]
+    reach = [item.detectable for item in items if item.detectable is not None]
+    if reach:
+        differences = f"{min(reach):.3f}" if len(reach) == 1 else f"{min(reach):.3f} to {max(reach):.3f}"
+        lines.append(f"detectable on {found.rows:,} rows with power 0.8: a difference of {differences}")
+    best = found.selected.get(metric)
+    if best is not None:
+        worth = "" if best.optimism is None else f", which by itself is worth {best.optimism:+.3f}"
+        lines.append(f"selected: {best.name} is the best of {best.of} on these very rows{worth}")
+    return lines
+
+
+def _legend(found: Comparison) -> Iterator[str]:
+    yield from found.notes
+    times = f"{found.family} comparisons (Holm)" if found.family != 1 else "one comparison"
+    yield f"differences are paired by row; p is over {times}; intervals are of one comparison each"
+    if found.selected:
+        yield "the interval of a selected run is that of one run, not of the best of several: score it on other rows"
+    heads = " (of overall: all heads right)" if any(metric.scope == OVERALL for metric in found.standings) else ""
+    yield f"McNemar: exact p of the rows that only one of two runs has right{heads}, not adjusted"
+    yield f"read: share of answers that could be read; others count as {_policy(found.unparseable)}"
+
+
+def _policy(unparseable: str) -> str:
+    return {"wrong": "wrong", "drop": "left out", "error": "errors"}[unparseable]
+
+
+def _code(text: str) -> str:
+    """Text that Markdown shows as it is."""
+    return "".join(f"\\{c}" if c in r"\`*_[]<>|#~" else c for c in inert(text))
+
+
+def _cells(row: Sequence[str]) -> str:
+    return f"| {' | '.join(row)} |"
