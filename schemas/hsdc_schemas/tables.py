@@ -196,12 +196,19 @@ PARSE = Stage(
 SCORE_ANSWERS = Stage(
     "score",
     revision=1,
-    sections=("experiment.task", "experiment.evaluation", "experiment.dataset.groups"),
+    sections=(
+        "experiment.task",
+        "experiment.answer.method",
+        *(f"experiment.evaluation.{name}" for name in ("split", "subset", "unparseable", "background")),
+        "execution.answer",
+        "execution.limits.rows",
+    ),
     inputs=(),
     needs=("prepare", "parse"),
     outputs=("scores", "answers"),
     packages=("numpy",),
     module="score_answers",
+    beside=("experiment.model",),
 )
 
 
@@ -243,7 +250,7 @@ TRAIN_ADAPTER = Stage(
     anew=True,
 )
 ADAPTED = ("experiment.adapter",)
-SCORE_BOTH = replace(SCORE_ANSWERS, needs=("prepare", "parse", "parse_adapter"), module="score_both")
+SCORE_BOTH = replace(SCORE_ANSWERS, needs=("prepare", "parse", "parse_adapter"))
 
 READ = Stage(
     "read",

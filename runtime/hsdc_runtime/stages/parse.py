@@ -21,15 +21,14 @@ from hsdc_schemas.stages import typed
 def parse(work: Work) -> Made:
     """Write {"id", "label", "fault", "fields"} per row, and of ranked labels "likelihoods", in the order of the rows.
 
-    `label` is null and `fault` one of `answer_forms.FAULTS` where no answer can be read: such a row stays (`wrong`), goes
-    (`drop`) or fails the run (`error`).
+    `label` is null and `fault` one of `answer_forms.FAULTS` where no answer can be read; scores say what that counts
+    as, but under `unparseable: error` such a row fails the run.
     """
     task = typed(Task, work.experiment["task"])
-    ranked = "rank" in work.needs
-    if ranked:
-        rows, facts = _ranked(work.needs["rank"]["rankings"].path, task.labels, work.experiment["answer"]["normalise"])
+    asked = next(outputs for name, outputs in work.needs.items() if name != "prepare")
+    if "rankings" in asked:
+        rows, facts = _ranked(asked["rankings"].path, task.labels, work.experiment["answer"]["normalise"])
     else:
-        asked = work.needs["ask"] if "ask" in work.needs else work.needs["generate"]
         declared = work.experiment["prompt"]["format"]
         form = AnswerForm.of(typed(FORMATS[declared["kind"]], declared), task.labels)
         rows, facts = _read(asked["replies"].path, form)
@@ -38,8 +37,6 @@ def parse(work: Work) -> Made:
     facts["unparseable"] = {"policy": policy, "rows": len(faulty)}
     if faulty and policy == "error":
         raise _unparseable(faulty, len(rows))
-    if policy == "drop":
-        rows = [row for row in rows if row["label"] is not None]
     path = work.folder / "parsed.jsonl"
     with path.open("w", encoding="utf-8") as file:
         file.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)

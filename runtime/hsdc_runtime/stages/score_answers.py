@@ -1,0 +1,98 @@
+"""Stage `score` of runs that ask a language model: every row's answers, and their confusion counts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hsdc_runtime.work import Made, Work
+from hsdc_schemas.answers import Answer, Header, tally, write_answers
+from hsdc_schemas.digests import canonical
+from hsdc_schemas.prompting import Task
+from hsdc_schemas.stages import typed
+
+# The first variant is the one that is meant where none is named: of a fine-tune, the model with its adapter.
+ADAPTED = (("adapter", "parse_adapter"), ("base", "parse"))
+ALONE = (("answers", "parse"),)
+
+
+def score_answers(work: Work) -> Made:
+    """The answers to every row, and integer counts by variant and slice of rows."""
+    task = typed(Task, work.experiment["task"])
+    variants = ADAPTED if "parse_adapter" in work.needs else ALONE
+    parsed = {variant: list(_lines(work.needs[stage]["parsed"].path)) for variant, stage in variants}
+    rows = list(_answers(task, _lines(work.needs["prepare"]["rows"].path), parsed))
+    files = {"scores": work.folder / "scores.json", "answers": work.folder / "answers.jsonl"}
+    evaluation, limit = work.experiment["evaluation"], work.execution["limits"]["rows"]
+    cut = f"its first {limit} rows" if limit is not None and len(rows) >= limit else None
+    header = write_answers(
+        files["answers"],
+        rows,
+        heads={task.target: task.labels},
+        variants=[variant for variant, _ in variants],
+        split=evaluation["split"],
+        subset=", ".join(filter(None, (evaluation["subset"], cut))) or None,
+        measurement=_measurement(work),
+        unparseable=evaluation["unparseable"],
+    )
+    counted = tally(header, rows)
+    files["scores"].write_bytes(canonical(counted) + b"\n")
+    return Made(files, _facts(header, counted, evaluation["background"]))
+
+
+def _facts(header: Header, counted: Mapping[str, Any], background: str | None) -> dict[str, Any]:
+    return {
+        "split": header.split,
+        "subset": header.subset,
+        "rows": header.digest,
+        "measurement": header.measurement,
+        "unparseable": header.unparseable,
+        "variants": list(header.variants),
+        "background": background,
+        "scores": counted,
+    }
+
+
+def _answers(
+    task: Task, rows: Iterator[dict[str, Any]], parsed: Mapping[str, Sequence[dict[str, Any]]]
+) -> Iterator[Answer]:
+    for row, *answered in zip(rows, *parsed.values(), strict=True):
+        said = dict(zip(parsed, answered, strict=True))
+        if any(answer["id"] != row["id"] for answer in said.values()):
+            raise RuntimeError(f"the answers are in another order than the rows, at {row['id']!r}")
+        yield Answer(
+            id=row["id"],
+            groups=tuple(row["groups"]),
+            cluster=row["cluster"],
+            gold={task.target: row["labels"][task.target]},
+            answers={variant: {task.target: answer["label"]} for variant, answer in said.items()},
+            faults={variant: {task.target: answer["fault"]} for variant, answer in said.items() if answer["fault"]},
+            chances={
+                variant: {task.target: chances(answer["likelihoods"])}
+                for variant, answer in said.items()
+                if "likelihoods" in answer
+            },
+        )
+
+
+def chances(likelihoods: Sequence[float]) -> tuple[float, ...]:
+    """The labels' shares of the likelihood that they have together, with nine digits."""
+    most = max(likelihoods)
+    weights = [math.exp(value - most) for value in likelihoods]
+    return tuple(round(weight / math.fsum(weights), 9) for weight in weights)
+
+
+def _measurement(work: Work) -> str:
+    """The method, which says what figures may stand beside each other."""
+    if work.experiment["model"]["kind"] == "endpoint":
+        return "endpoint-generate"
+    return str(work.execution["answer"] or work.experiment["answer"]["method"])
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open("rb") as file:
+        for line in file:
+            yield json.loads(line)
