@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from hsdc.output import inert
 from hsdc.terminal import columns, style
 from hsdc_schemas.digests import short
-from hsdc_schemas.record import Record, Reproduction, counts_of
+from hsdc_schemas.record import GateVerdict, Record, Reproduction, counts_of
 from hsdc_schemas.resampling import interval
 from hsdc_schemas.scores import OVERALL, SUPPORTED, Counts, Figure, Metric, table
 
@@ -22,6 +22,8 @@ Rows = list[tuple[str, ...]]
 def scores(record: Record) -> list[str]:
     """Figures of every label in the first variant, then every variant, then groups and slices, all with intervals."""
     counts = counts_of(record)
+    if not counts:
+        return []
     first, meant = next(iter(counts.items()))
     lines = [f"scores of {record.run} on {_split(record)}, {VARIANTS.get(first, first)}{_unread(meant)}"]
     lines += columns(_label_rows(meant))
@@ -158,11 +160,17 @@ def _undefined(counts: Counts) -> Iterator[str]:
 
 
 def verdict(record: Record) -> list[str]:
-    """What a claim came to: reproduced or not, and the reported figure beside ours."""
+    """What gates and a claim came to: passed or not, reproduced or not, the reported figure beside ours."""
+    lines = columns([_gate(gate) for gate in record.gates]) if record.gates else []
+    lines += [f"         {gate.gate}: {inert(gate.note)}" for gate in record.gates if gate.note]
     claim = record.reproduction
-    if claim is None:
-        return []
-    return [_digests(record, claim), *_reported(claim)]
+    return lines if claim is None else [*lines, _digests(record, claim), *_reported(claim)]
+
+
+def _gate(gate: GateVerdict) -> tuple[str, ...]:
+    value = NONE if gate.value is None else f"{gate.value:.4f}"
+    bounds = NONE if gate.low is None or gate.high is None else f"{gate.low:.3f} to {gate.high:.3f}"
+    return "gate   ", inert(gate.gate), gate.outcome, value, bounds
 
 
 def _digests(record: Record, claim: Reproduction) -> str:
@@ -196,6 +204,8 @@ def _reported(claim: Reproduction) -> list[str]:
 
 
 def holds(record: Record) -> bool:
-    """Whether the record says yes: no claim, or one that was reproduced and whose figure is not contradicted."""
+    """Whether the record says yes: every gate passed, and no claim is contradicted."""
     claim = record.reproduction
+    if any(gate.outcome != "pass" for gate in record.gates):
+        return False
     return claim is None or (claim.verdict == "identical" and claim.reported not in ("outside", "undefined"))

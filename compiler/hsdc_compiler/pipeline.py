@@ -23,7 +23,7 @@ from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as KeyPath
 from hsdc_compiler.project import HEADERS, Document, Project, locked_packages
 from hsdc_compiler.refs import refs
-from hsdc_compiler.rules import claim, rules
+from hsdc_compiler.rules import claim, held_against, rules, unresolved
 from hsdc_compiler.sections import Sections
 from hsdc_compiler.stamp import sources_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
@@ -246,6 +246,7 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
     broken = rules(experiment, tree, session.profile.execution)
     if header.reproduces is not None and not any(item.severity == "error" for item in broken):
         broken += claim(experiment, header.reproduces, run.header, session.names)
+    broken += held_against(experiment, tree, session.names)
     session.faults += broken
     side = Side(run.name, experiment, tree, run.document.free)
     matrix = run.document.matrix
@@ -287,6 +288,7 @@ def _lock_and_lower(
     if faults:
         session.faults += faults
         return None
+    session.faults += unresolved(side.experiment, inputs, side.tree)
     lowering, emitter = tools
     manifest, data = lowering.lower(found.ready, inputs)
     entries = run.document.node.value

@@ -10,9 +10,12 @@ from hsdc_compiler import data_rules, encoder_rules, finetune_rules, prompt_rule
 from hsdc_compiler.faults import fault, metrics
 from hsdc_compiler.node import Node, Path
 from hsdc_schemas.components import PretrainedModel
+from hsdc_schemas.encoder import Evaluation
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.finetuning import FinetuneExperiment
+from hsdc_schemas.gates import GateError, needed_rows, parse_gate
 from hsdc_schemas.making import DataExperiment
+from hsdc_schemas.manifest import Input
 from hsdc_schemas.prompting import PromptExperiment
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
 
@@ -40,6 +43,14 @@ def claim(experiment: Experiment, reproduces: Reproduces, header: Node, runs: It
         hint = did_you_mean(reproduces.metric, known)
         message = f"'{reproduces.metric}' is not a metric of this run"
         yield fault(header, "E708", message, ("reproduces", "metric"), hint)
+
+
+def held_against(experiment: Experiment, tree: Node, runs: Iterable[str]) -> Iterator[Diagnostic]:
+    """The run that gates compare with exists."""
+    against = None if isinstance(experiment, DataExperiment) else experiment.evaluation.against
+    if against is not None and against not in (names := tuple(runs)):
+        message = f"there is no run '{against}' to hold gates against"
+        yield fault(tree, "E309", message, ("evaluation", "against"), did_you_mean(against, names))
 
 
 def pinned_model(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
@@ -89,6 +100,57 @@ def meanings(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
                 yield fault(tree, "E727", message, ("dataset", "values", name, value), did_you_mean(label, known[name]))
 
 
+def gates(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
+    """A gate is an inequality over a figure that the run has; a difference is taken against something."""
+    if isinstance(experiment, DataExperiment):
+        return
+    heads = {name: labels for name, (_, labels) in experiment.tasks.items()}
+    for position, text in enumerate(experiment.evaluation.gates):
+        path = ("evaluation", "gates")
+        written = tree.at(path)
+        node = written.value[position] if written is not None and written.is_sequence else tree
+        try:
+            gate = parse_gate(text, heads)
+        except GateError as error:
+            yield fault(node, "E723", str(error), (), error.hint)
+            continue
+        group = (gate.metric.slice or "").removeprefix("group=")
+        if (
+            gate.metric.slice is not None
+            and gate.metric.slice.startswith("group=")
+            and group not in experiment.dataset.groups
+        ):
+            hint = did_you_mean(group, experiment.dataset.groups)
+            yield fault(node, "E723", f"the data set has no group '{group}'", (), hint)
+        if gate.delta and experiment.evaluation.against is None and not isinstance(experiment, FinetuneExperiment):
+            message = "a difference is taken against another run, and none is named"
+            yield fault(node, "E725", message, (), "add 'against: RUN' under 'evaluation'")
+
+
+def unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> Iterator[Diagnostic]:
+    """Gates that so many rows cannot tell from their bound; known once the rows are."""
+    if isinstance(experiment, DataExperiment) or not experiment.evaluation.gates:
+        return
+    evaluation = experiment.evaluation
+    split = evaluation.score_split if isinstance(evaluation, Evaluation) else evaluation.split
+    named = f"subset.{experiment.subset}" if experiment.subset else f"dataset.{split}"
+    rows = next((item.rows for item in inputs if item.name == named), None)
+    heads = {name: labels for name, (_, labels) in experiment.tasks.items()}
+    written = tree.at(("evaluation", "gates"))
+    for position, text in enumerate(evaluation.gates):
+        gate = parse_gate(text, heads)
+        need = needed_rows(gate, rows) if rows and gate.metric.slice is None else None
+        if need is not None and not need.enough:
+            node = written.value[position] if written is not None and written.is_sequence else tree
+            yield fault(
+                node,
+                "W724",
+                f"{rows} rows cannot resolve this gate: {need.message}",
+                (),
+                "ask for more, or score more rows",
+            )
+
+
 def subsets(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A subset is drawn from a split that is there, by a label that is decided."""
     if isinstance(experiment, DataExperiment):
@@ -111,4 +173,10 @@ OF_KIND: dict[str, tuple[Callable[[Any, Node], Iterator[Diagnostic]], ...]] = {
     "finetune": finetune_rules.RULES,
     "data": data_rules.RULES,
 }
-RULES: tuple[Callable[[Experiment, Node], Iterator[Diagnostic]], ...] = (pinned_model, columns, meanings, subsets)
+RULES: tuple[Callable[[Experiment, Node], Iterator[Diagnostic]], ...] = (
+    pinned_model,
+    columns,
+    meanings,
+    subsets,
+    gates,
+)

@@ -19,12 +19,13 @@ from hsdc_runtime.locks import working
 from hsdc_runtime.plan import plan
 from hsdc_runtime.reproduce import reproduce
 from hsdc_runtime.store import STORE, Store
+from hsdc_runtime.verdicts import verdicts
 from hsdc_schemas.digests import canonical, write_atomically
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import SCHEMA_VERSION, Manifest, load_sealed, sealed
 from hsdc_schemas.places import record_path, set_record_aside
-from hsdc_schemas.record import Environment, Record, Reproduction, RowCounts, StageRecord
+from hsdc_schemas.record import Environment, GateVerdict, Record, Reproduction, RowCounts, StageRecord
 
 
 @dataclass(frozen=True)
@@ -92,13 +93,15 @@ def _run(
     stages = tuple(item.record for item in done.values())
     if before is not None:
         return _made_good(bench, before, stages, manifest)
-    scores = done["score"].record.facts["scores"]
+    last = done[steps[-1].stage.name]
+    scores = last.record.facts.get("scores", {})
+    gates = verdicts(root, manifest, last.outputs["answers"].path) if "answers" in last.outputs else ()
     claim = manifest.reproduces
     verdict = None
     if claim is not None and original is not None:
         verdict = reproduce(claim, manifest, original, stages, environment, scores, bench.store)
     times = (started, datetime.now(UTC), time.monotonic() - clock)
-    record = _record(manifest, stages, environment, scores, verdict, times)
+    record = _record(manifest, stages, environment, (scores, gates, verdict), times)
     path = record_path(manifest.profile, manifest.run)
     _keep_former(root, manifest)
     write_atomically(root / path, canonical(essence(record)) + b"\n")
@@ -151,10 +154,10 @@ def _record(
     manifest: Manifest,
     stages: tuple[StageRecord, ...],
     environment: Environment,
-    scores: dict[str, Any],
-    verdict: Reproduction | None,
+    results: tuple[dict[str, Any], tuple[GateVerdict, ...], Reproduction | None],
     times: tuple[datetime, datetime, float],
 ) -> Record:
+    scores, gates, verdict = results
     rows = stages[0].facts["splits"]
     counts = {
         split: RowCounts(read=f["read"], kept=f["kept"], filtered=f["filtered"], rejected=f["rejected"])
@@ -175,6 +178,7 @@ def _record(
         "rows": essence(counts),
         "stages": essence(stages),
         "scores": scores,
+        "gates": essence(gates),
         "reproduction": essence(verdict),
     }
     return Record.model_validate_json(canonical(sealed(body)))

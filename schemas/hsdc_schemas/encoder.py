@@ -14,12 +14,14 @@ from hsdc_schemas.fields import (
     SMOOTHING,
     WHOLE,
     Count,
+    Gate,
     Labels,
     Metric,
     Model,
     Name,
     NotNegative,
     Positive,
+    RunName,
     Seed,
     Share,
 )
@@ -180,6 +182,10 @@ class Evaluation(Model):
     calibration: Calibration = Field(Calibration(), description="Fitted on `fit_split`.")
     thresholds: Thresholds = Field(Thresholds(), description="Fitted on `fit_split`.")
     cross_slices: bool = Field(False, description="Score every head within each label of every other head.")
+    against: RunName | None = Field(None, description="The run that `delta.` gates compare with.")
+    gates: tuple[Gate, ...] = Field(
+        (), description="Inequalities that decide the verdict.", examples=[["overall.f1_macro >= 0.62"]]
+    )
 
 
 class EncoderExperiment(Model):

@@ -46,6 +46,9 @@ Seed: TypeAlias = Annotated[
 ]
 
 
+Gate: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
+
+
 class Model(BaseModel):
     """A strict, frozen part of a spec."""
 

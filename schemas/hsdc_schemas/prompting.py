@@ -8,7 +8,21 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field
 
 from hsdc_schemas.components import Dataset, Endpoint, PretrainedModel
-from hsdc_schemas.fields import FREE, KIND, NOTES, PROSE, TITLE, Count, Labels, Model, Name, NotNegative, Seed
+from hsdc_schemas.fields import (
+    FREE,
+    KIND,
+    NOTES,
+    PROSE,
+    TITLE,
+    Count,
+    Gate,
+    Labels,
+    Model,
+    Name,
+    NotNegative,
+    RunName,
+    Seed,
+)
 
 Method = Literal["generate", "rank"]
 Tolerated = Literal["space", "case", "punctuation", "markup", "prose", "thinking"]
@@ -126,8 +140,8 @@ class AnswerEvaluation(Model):
     background: str | None = Field(
         None, description="Group of the rows that bias areas compare with; null takes all rows outside a group."
     )
-    against: str | None = Field(None, description="The run that `delta.` gates compare with.")
-    gates: tuple[str, ...] = Field(
+    against: RunName | None = Field(None, description="The run that `delta.` gates compare with.")
+    gates: tuple[Gate, ...] = Field(
         (), description="Inequalities that decide the verdict.", examples=[["f1_macro >= 0.62", "fpr[hate] < 0.35"]]
     )
 

@@ -64,6 +64,18 @@ class Reproduction(Model):
     reason: str
 
 
+class GateVerdict(Model):
+    """What a gate came to: the figure with its interval, and whether so many rows can tell it from the bound."""
+
+    gate: str
+    outcome: Literal["pass", "fail", "undecided"]
+    value: float | None
+    low: float | None
+    high: float | None
+    resolved: bool
+    note: str
+
+
 class Environment(Model):
     """The environment that was observed."""
 
@@ -94,6 +106,7 @@ class Record(Model):
     rows: dict[str, RowCounts]
     stages: tuple[StageRecord, ...]
     scores: dict[str, dict[str, dict[str, Any]]]
+    gates: tuple[GateVerdict, ...] = ()
     reproduction: Reproduction | None
     digest: str
 
