@@ -85,13 +85,14 @@ class ProgressView:
 
     def _note(self, event: StageProgress) -> str:
         figures, spent = event.figures, time.monotonic() - self.began
-        if "loss" not in figures:
+        if "loss" not in figures and "cost" not in figures:
             return str(figures.get("split", ""))
         rate = (event.done - self.first) / spent if spent > 0 else 0.0
         left = (event.total - event.done) / rate if rate > 0 else None
-        parts = [f"loss {figures['loss']:.4f}"]
+        parts = [f"loss {figures['loss']:.4f}"] if "loss" in figures else []
+        parts += [f"{figures['cost']:.4f} spent"] if figures.get("cost") else []
         if rate > 0:
-            parts.append(f"{rate:.2f} steps/s")
+            parts.append(f"{rate:.2f} {'steps' if 'loss' in figures else 'replies'}/s")
         parts.append(f"{_clock(left)} left" if left is not None else "")
         return "  ".join(part for part in parts if part)
 
@@ -100,19 +101,30 @@ class ProgressView:
         if not event.executed:
             self._line(f"  {event.stage:<11}{style('reused', 'good', self.stream)}  ({event.seconds:.1f} s saved)")
             return
-        facts = event.facts
-        more = ""
-        if "padded_tokens" in facts:
-            rate = facts["real_tokens"] / event.seconds if event.seconds else 0
-            padding = facts["padded_tokens"] / max(1, facts["real_tokens"])
-            more = f"  {facts['steps']} steps, {rate:,.0f} tokens/s, {padding:.2f} padded per real token"
-            more += f", best epoch {facts['best_epoch']}"
+        more = _made(event)
         self._line(f"  {event.stage:<11}{style('done', 'good', self.stream)} in {event.seconds:.1f} s{more}")
 
     def _close(self) -> None:
         if self.bar is not None:
             self.bar.stop()
             self.bar = None
+
+
+def _made(event: StageFinished) -> str:
+    """What a stage says of its work, after two blanks; nothing for most."""
+    facts = event.facts
+    if "padded_tokens" in facts:
+        rate = facts["real_tokens"] / event.seconds if event.seconds else 0
+        padding = facts["padded_tokens"] / max(1, facts["real_tokens"])
+        more = f"  {facts['steps']} steps, {rate:,.0f} tokens/s, {padding:.2f} padded per real token"
+        return more + f", best epoch {facts['best_epoch']}"
+    if "spent" in facts:
+        more = f"  {facts['asked']} asked, {facts['kept']} known, {sum(facts['retries'].values())} tried again"
+        return more + (f", {facts['spent']:.4f} spent" if facts["spent"] is not None else "")
+    if "unparseable" in facts and facts["unparseable"]["rows"]:
+        faults = ", ".join(f"{count} {fault.replace('_', ' ')}" for fault, count in facts["faults"].items())
+        return f"  {facts['unparseable']['rows']} of {facts['rows']} answers cannot be read: {faults}"
+    return ""
 
 
 def _clock(seconds: float) -> str:

@@ -35,8 +35,8 @@ HEAVY_ROOMS = ("runtime/hsdc_runtime/stages/", "runtime/hsdc_runtime/nn/")
 NUMBERS = {"numpy"}  # alone may also stand where figures are resampled, and those files are imported only when needed
 NUMBERS_ROOMS = tuple(f"schemas/hsdc_schemas/{name}.py" for name in ("resampling", "ranking", "judged", "contrast"))
 NUMBERS_ROOMS += ("schemas/hsdc_schemas/comparison.py",)
-NETWORK = {"huggingface_hub", "httpx", "httpx2", "urllib", "urllib3", "requests", "aiohttp", "socket", "http", "ftplib"}
-NETWORK |= {"openai"}
+NETWORK = {"huggingface_hub", "httpx", "httpx2", "urllib", "urllib3", "requests", "aiohttp", "openai", "socket"}
+NETWORK |= {"http", "ftplib"}
 NETWORK_ROOM = "compiler/hsdc_compiler/hub.py"
 RUNTIME_NETWORK_ROOM = "runtime/hsdc_runtime/endpoint/"
 UNSTEADY = {"time", "random", "datetime", "secrets", "uuid"}
@@ -219,9 +219,8 @@ def telling_names(source: Source) -> Faults:
     yield from (f"{source.path}: a name that says nothing: {part}" for part in parts)
 
 
-NETWORKS: tuple[Rule, ...] = (compiler_network, runtime_network)
-IMPORTS: tuple[Rule, ...] = (floors, heavy_libraries, *NETWORKS, stages_stand_alone, passes_stand_alone)
-CONDUCT: tuple[Rule, ...] = (runtime_knows_no_specs, compiler_is_steady, only_the_face_speaks)
+IMPORTS: tuple[Rule, ...] = (floors, heavy_libraries, compiler_network, stages_stand_alone, passes_stand_alone)
+CONDUCT: tuple[Rule, ...] = (runtime_knows_no_specs, runtime_network, compiler_is_steady, only_the_face_speaks)
 SHAPE: tuple[Rule, ...] = (short_files, telling_names)
 RULES = IMPORTS + CONDUCT + SHAPE
 

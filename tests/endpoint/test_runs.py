@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from hsdc.__main__ import main
+from hsdc.progress import ProgressView
+from hsdc_runtime.events import Observe
 from hsdc_runtime.execute import Bench, Done, execute
 from hsdc_runtime.inputs import only_locked, verify_inputs
 from hsdc_runtime.ledger import Ledger
@@ -95,11 +97,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
-def until_parsed(root: Path, *, anew: bool = False) -> dict[str, Done]:
+def until_parsed(root: Path, *, anew: bool = False, observe: Observe = lambda _: None) -> dict[str, Done]:
     """Every stage before the scores."""
     manifest = load_sealed(root / "generated/demo/asks.lock.json", "asks", Manifest)
     inputs = only_locked(verify_inputs(manifest, root), manifest, root / ".hsdc/store/models")
-    bench = Bench("asks", Store(root), Ledger(root), inputs, lambda _: None, lambda: False)
+    bench = Bench("asks", Store(root), Ledger(root), inputs, observe, lambda: False)
     done: dict[str, Done] = {}
     for step in plan(manifest)[:-1]:
         done[step.stage.name] = execute(bench, step, done, anew=anew and step.stage.anew)
@@ -182,6 +184,16 @@ def test_a_key_that_is_refused_ends_the_run(project: Path, capsys: pytest.Captur
     assert "set the right key in BOX_KEY" in said.err
     assert SECRET not in said.err + said.out
     assert holds_the_key(project) == []
+
+
+def test_what_was_asked_and_what_cannot_be_read_is_said(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Server(lambda asked, before: says(asked, before) if before or "3" not in asked.text else error(500)) as server:
+        place(project, server.url)
+        view = ProgressView()
+        until_parsed(project, observe=view)
+    said = capsys.readouterr().err
+    assert "6 asked, 0 known, 1 tried again, 0.0001 spent" in said
+    assert "3 of 6 answers cannot be read: 3 unknown label" in said
 
 
 def test_a_run_that_is_told_to_stop_leaves_with_75_and_keeps_what_it_has(project: Path) -> None:

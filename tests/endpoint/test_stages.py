@@ -223,9 +223,9 @@ REPLIES = [
 ]
 
 
-@pytest.mark.parametrize("source", ["ask", "generate"])
+@pytest.mark.parametrize("source", ["ask", "generate", "generate_adapter"])
 def test_every_reply_is_an_answer_or_a_counted_fault(tmp_path: Path, source: str) -> None:
-    made = parsing(tmp_path, {source: {"replies": jsonl(REPLIES)}})
+    made = parsing(tmp_path, {"prepare": {"rows": ""}, source: {"replies": jsonl(REPLIES)}})
     assert lines(made, "parsed") == [
         {"id": "a", "label": "hate", "fault": "", "fields": {"confidence": 0.5}},
         {"id": "b", "label": None, "fault": "refusal", "fields": {}},

@@ -25,13 +25,13 @@ def parse(work: Work) -> Made:
     as, but under `unparseable: error` such a row fails the run.
     """
     task = typed(Task, work.experiment["task"])
-    asked = next(outputs for name, outputs in work.needs.items() if name != "prepare")
-    if "rankings" in asked:
-        rows, facts = _ranked(asked["rankings"].path, task.labels, work.experiment["answer"]["normalise"])
+    made = {name: output.path for outputs in work.needs.values() for name, output in outputs.items()}
+    if "rankings" in made:
+        rows, facts = _ranked(made["rankings"], task.labels, work.experiment["answer"]["normalise"])
     else:
         declared = work.experiment["prompt"]["format"]
         form = AnswerForm.of(typed(FORMATS[declared["kind"]], declared), task.labels)
-        rows, facts = _read(asked["replies"].path, form)
+        rows, facts = _read(made["replies"], form)
     policy = work.experiment["evaluation"]["unparseable"]
     faulty = [row for row in rows if row["label"] is None]
     facts["unparseable"] = {"policy": policy, "rows": len(faulty)}
