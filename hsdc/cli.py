@@ -145,6 +145,12 @@ def _run(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("--frozen", action="store_true", help="trust the manifests; do not look at the specs")
     allow = "run although installed packages differ from the locked ones; the record says so"
     parser.add_argument("--allow-environment", action="store_true", help=allow)
+    _processes(parser)
+
+
+def _processes(parser: argparse.ArgumentParser) -> None:
+    text = "processes that share the training, where the profile says elastic: the result is the same"
+    parser.add_argument("--processes", type=int, choices=range(1, 65), metavar="N", help=text)
 
 
 def _compare(commands: argparse._SubParsersAction[_Parser]) -> None:
@@ -178,8 +184,9 @@ def _verify(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser("verify", help="whether results still hold", description=text, allow_abbrev=False)
     parser.add_argument("run", nargs="?", type=_name, metavar="RUN", help="the run")
     _profile(parser)
-    again = "execute every stage again beside the store; exit 0 only where every output is identical"
+    again = "execute every stage again beside the store; exit 0 where all is identical, or within a declared tolerance"
     parser.add_argument("--rerun", action="store_true", help=again)
+    _processes(parser)
     everything = "instead of a run: every object, action, manifest and record, and the ledger"
     parser.add_argument("--store", action="store_true", help=everything)
     parser.add_argument("--json", action="store_true", help="data as JSON on stdout")

@@ -7,9 +7,10 @@ import time
 from typing import Any
 
 from hsdc.terminal import style
-from hsdc_runtime.events import Event, SetAside, StageFinished, StageProgress, StageStarted
+from hsdc_runtime.events import Event, SetAside, StageFinished, StageProgress, StageStalled, StageStarted
 
 SECONDS_BETWEEN_LINES = 10.0
+LINES_A_SECOND, BURST = 2.0, 20.0  # of evaluations in a log, where epochs are short
 
 
 class ProgressView:
@@ -22,6 +23,7 @@ class ProgressView:
         self.task: Any = None
         self.began = self.shown = 0.0
         self.first = 0
+        self.room, self.told = BURST, time.monotonic()
 
     def __enter__(self) -> ProgressView:
         return self
@@ -35,14 +37,18 @@ class ProgressView:
         elif isinstance(event, StageProgress):
             self._advance(event)
         elif isinstance(event, SetAside):
-            self._line(
-                f"  {event.stage:<11}{style('set aside', 'warning', self.stream)} {event.output}: {event.reason}"
-            )
+            self._warn(event.stage, "set aside", f"{event.output}: {event.reason}")
+        elif isinstance(event, StageStalled):
+            others = f" ({event.others})" if event.others else ""
+            self._warn(event.stage, f"for {event.seconds:.0f} s", f"{event.doing}{others}")
         else:
             self._finish(event)
 
     def _line(self, text: str) -> None:
         print(text, file=self.stream, flush=True)
+
+    def _warn(self, stage: str, what: str, text: str) -> None:
+        self._line(f"  {stage:<11}{style(what, 'warning', self.stream)} {text}")
 
     def _start(self, event: StageStarted) -> None:
         self.began = self.shown = time.monotonic()
@@ -73,7 +79,7 @@ class ProgressView:
             text = f"  {event.stage:<11}{epoch}  loss {figures['loss']:.4f}  validation {figures['metric']:.4f}"
             if self.bar is not None:
                 self.bar.console.print(text, highlight=False, markup=False)
-            else:
+            elif self._may_tell():
                 self._line(text)
         elif self.bar is not None:
             self.bar.update(
@@ -82,6 +88,16 @@ class ProgressView:
         elif time.monotonic() - self.shown >= SECONDS_BETWEEN_LINES:
             self.shown = time.monotonic()
             self._line(f"  {event.stage:<11}{event.done}/{event.total}  {note}")
+
+    def _may_tell(self) -> bool:
+        """Whether a log takes one line more of what comes quickly: a burst, then so many a second."""
+        now = time.monotonic()
+        self.room = min(BURST, self.room + (now - self.told) * LINES_A_SECOND)
+        self.told = now
+        if self.room < 1:
+            return False
+        self.room -= 1
+        return True
 
     def _note(self, event: StageProgress) -> str:
         figures, spent = event.figures, time.monotonic() - self.began

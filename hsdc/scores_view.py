@@ -12,6 +12,7 @@ from hsdc_schemas.record import GateVerdict, Record, Reproduction, counts_of
 from hsdc_schemas.resampling import interval
 from hsdc_schemas.scores import OVERALL, SUPPORTED, Counts, Figure, Metric, table
 
+AGREE = ("identical", "within tolerance")
 VARIANTS = {"raw": "as trained", "calibrated": "calibrated", "tuned": "with thresholds"}
 NONE = "–"
 FEW = f"under {SUPPORTED} rows"
@@ -182,10 +183,12 @@ def _digests(record: Record, claim: Reproduction) -> str:
         )
     difference = claim.difference
     where = "" if difference is None else f"first difference in {difference.stage}, {difference.output}"
-    if difference is not None and difference.tensor:
-        where += f", tensor {difference.tensor}"
     if difference is not None:
+        where += f", tensor {difference.tensor}" if difference.tensor else ""
+        where += f", field {difference.field}" if difference.field else ""
         where += f": {short(difference.expected)} → {short(difference.found)}"
+    if claim.verdict == "within tolerance":
+        return f"verdict  within tolerance ({claim.level}): {record.run} and {claim.run} are not the same bits; {where}"
     if claim.verdict == "inconclusive":
         return f"verdict  inconclusive: another environment ({', '.join(claim.environment)}); {where}"
     return f"verdict  diverged: {record.run} does not reproduce {claim.run}; {where}"
@@ -208,4 +211,4 @@ def holds(record: Record) -> bool:
     claim = record.reproduction
     if any(gate.outcome != "pass" for gate in record.gates):
         return False
-    return claim is None or (claim.verdict == "identical" and claim.reported not in ("outside", "undefined"))
+    return claim is None or (claim.verdict in AGREE and claim.reported not in ("outside", "undefined"))

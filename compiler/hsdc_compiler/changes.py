@@ -9,6 +9,7 @@ from hsdc_compiler.node import Node, dotted
 from hsdc_schemas.digests import short
 from hsdc_schemas.factors import ABSENT, changed_leaves, essence
 from hsdc_schemas.manifest import Input, Manifest
+from hsdc_schemas.stages import for_keys
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,7 @@ def changes(old: Manifest, new: Manifest, tree: Node) -> list[Change]:
         node = tree.at(path)
         place = f"{node.mark.source.path}:{node.mark.line}" if node is not None else "the schema's default"
         found.append(Change("value", dotted(path), _shown(before), _shown(after), place))
-    for path, before, after in changed_leaves(essence(old.execution), essence(new.execution)):
-        found.append(
-            Change("execution", dotted(path), _shown(before), _shown(after), f"specs/profiles/{new.profile}.yaml")
-        )
+    found += _execution(essence(old.execution), essence(new.execution), f"specs/profiles/{new.profile}.yaml")
     for path, before, after in changed_leaves(essence(old.reproduces), essence(new.reproduces)):
         found.append(Change("claim", dotted(("reproduces", *path)), _shown(before), _shown(after)))
     for path, before, after in changed_leaves(essence(old.components), essence(new.components)):
@@ -52,6 +50,15 @@ def changes(old: Manifest, new: Manifest, tree: Node) -> list[Change]:
     if again and not found:
         found.append(Change("stages", "implementation", "another revision", ", ".join(again)))
     return found
+
+
+def _execution(old: dict[str, Any], new: dict[str, Any], place: str) -> list[Change]:
+    """What decides results, and settings, which do not."""
+    deciding = {path for path, _, _ in changed_leaves(for_keys(old), for_keys(new))}
+    return [
+        Change("execution" if path in deciding else "setting", dotted(path), _shown(before), _shown(after), place)
+        for path, before, after in changed_leaves(old, new)
+    ]
 
 
 def _inputs(old: Manifest, new: Manifest) -> list[Change]:

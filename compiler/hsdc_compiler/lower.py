@@ -22,7 +22,7 @@ from hsdc_schemas.manifest import (
     input_digests,
 )
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
-from hsdc_schemas.stages import Stage, section, stage_key
+from hsdc_schemas.stages import Stage, for_keys, section, stage_key
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Lowering:
         self.profile, self.execution = profile, execution
         self.settings = ready(essence(execution))
         self.packages = packages
-        self._parts: dict[tuple[str, str, int], msgspec.Raw] = {}
-        self._executions: dict[str, dict[str, Any]] = {}
+        self._parts: dict[tuple[tuple[str, ...], str, int], msgspec.Raw] = {}
+        self._executions: dict[tuple[str, ...], dict[str, Any]] = {}
         self._inputs: dict[tuple[int, ...], tuple[tuple[Input, ...], dict[str, str], Any]] = {}
 
     def lower(self, run: Resolved, inputs: tuple[Input, ...]) -> tuple[Manifest, bytes]:
@@ -102,7 +102,7 @@ class Lowering:
 
     def _part(self, stage: Stage, name: str, made: Any) -> msgspec.Raw:
         """What a stage reads of one section of an experiment."""
-        known = (stage.name, name, id(made))
+        known = (stage.sections, name, id(made))  # kinds have stages of one name
         if known not in self._parts:
             picked = section({"experiment": {name: made}}, _read(stage)[name])
             self._parts[known] = msgspec.Raw(canonical_ready(picked["experiment"][name]))
@@ -110,9 +110,9 @@ class Lowering:
 
     def _settings(self, stage: Stage) -> dict[str, Any]:
         """What a stage reads of the execution."""
-        if stage.name not in self._executions:
-            self._executions[stage.name] = section({"execution": self.settings}, stage.sections)
-        return self._executions[stage.name]
+        if stage.sections not in self._executions:
+            self._executions[stage.sections] = section({"execution": for_keys(self.settings)}, stage.sections)
+        return self._executions[stage.sections]
 
     def _shared(self, inputs: tuple[Input, ...]) -> tuple[dict[str, str], Any]:
         key = tuple(map(id, inputs))

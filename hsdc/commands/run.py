@@ -15,6 +15,7 @@ from hsdc import scores_view
 from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
 from hsdc_runtime.inputs import MADE, verify_inputs
+from hsdc_runtime.plan import on_processes
 from hsdc_runtime.run import Outcome, finished_record, run
 from hsdc_runtime.work import Busy, Interrupted
 from hsdc_schemas.digests import short
@@ -22,6 +23,7 @@ from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail,
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Manifest, load_sealed
 from hsdc_schemas.places import manifest_path
+from hsdc_schemas.spec import Execution
 
 
 class Stop:
@@ -204,11 +206,8 @@ def _changed_inputs(root: Path, profile: str, names: list[str]) -> list[Diagnost
 
 
 def _run(root: Path, manifest: Manifest, stop: Stop, options: argparse.Namespace) -> Outcome:
-    execution = manifest.execution
-    where = (
-        f"{execution.device}, {execution.precision}, {execution.threads} thread{'s' if execution.threads > 1 else ''}"
-    )
-    print(f"{manifest.run}  profile {manifest.profile} ({where})", file=sys.stderr)
+    manifest = on_processes(manifest, options.processes)
+    print(f"{manifest.run}  profile {manifest.profile} ({_where(manifest.execution)})", file=sys.stderr)
     with ProgressView() as view:
         return run(
             root,
@@ -218,6 +217,16 @@ def _run(root: Path, manifest: Manifest, stop: Stop, options: argparse.Namespace
             allow_environment=options.allow_environment,
             frozen=options.frozen,
         )
+
+
+def _where(execution: Execution) -> str:
+    """What a run is executed on, and how far that can be had again where several processes share it."""
+    threads = f"{execution.threads} thread{'s' if execution.threads > 1 else ''}"
+    said = f"{execution.device}, {execution.precision}, {threads}"
+    if execution.processes == 1:
+        return said
+    level = "the same bits on any number" if execution.elastic else "the same bits on as many only"
+    return f"{said}, {execution.processes} processes: {level}"
 
 
 def _show_pooled(root: Path, manifests: Sequence[Manifest]) -> None:

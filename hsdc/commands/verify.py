@@ -44,7 +44,7 @@ def execute(options: argparse.Namespace) -> int:
         again = _rerun(root, options)
         if again is None:
             return int(Exit.INTERRUPTED)
-        code = code if again.verdict == "identical" else Exit.NO
+        code = code if again.verdict in ("identical", "within tolerance") else Exit.NO
         if not options.json:
             say(_verdict(options.run, again))
     if options.json:
@@ -76,11 +76,12 @@ def _rerun(root: Path, options: argparse.Namespace) -> Rerun | None:
     """The verdict; None where it was stopped, or is busy."""
     from hsdc.commands.run import Stop
     from hsdc.progress import ProgressView
+    from hsdc_runtime.plan import on_processes
     from hsdc_runtime.rerun import rerun
     from hsdc_runtime.work import Busy, Interrupted
 
     path = manifest_path(options.profile, options.run)
-    manifest = load_sealed(root / path, path, Manifest)
+    manifest = on_processes(load_sealed(root / path, path, Manifest), options.processes)
     record = finished_record(root, manifest)
     if record is None:
         message = f"'{options.run}' has no record of this manifest in profile {options.profile} to be compared with"
@@ -125,13 +126,24 @@ def _last(what: str, findings: Sequence[Finding]) -> str:
 
 def _verdict(run: str, again: Rerun) -> list[str]:
     count = len(again.executed)
+    level = f"level    {again.level}{'; limited by ' if again.limits else ''}{inert('; '.join(again.limits))}"
     if again.verdict == "identical":
-        return [f"verdict  identical: all {count} stages of {run} were executed again, and every output has its digest"]
-    lines = [f"verdict  {again.verdict}: {_where(again)}"]
+        said = f"verdict  identical: all {count} stages of {run} were executed again, and every output has its digest"
+        return [said, level]
+    lines = [f"verdict  {again.verdict}: {_where(again)}", level]
+    if again.verdict == "within tolerance":
+        lines[0] = f"verdict  within tolerance: {_apart(again)}; {_where(again)}"
     if again.verdict == "inconclusive":
         lines[0] = f"verdict  inconclusive: another environment ({', '.join(again.environment)}); {_where(again)}"
         lines += [f"  {inert(name)}: {inert(change)}" for name, change in again.environment.items()]
     return lines
+
+
+def _apart(again: Rerun) -> str:
+    tensors, figures = again.apart.tensors, again.apart.figures
+    said = [f"tensors by at most {tensors:.3g}"] if tensors is not None else []
+    said += [f"figures by at most {figures:.3g}"] if figures is not None else []
+    return ", ".join(said)
 
 
 def _where(again: Rerun) -> str:
@@ -142,8 +154,14 @@ def _where(again: Rerun) -> str:
     if difference.tensor is not None:
         largest = "by how much is not known here" if again.largest is None else f"by at most {again.largest:.3g}"
         tensor = f", tensor {inert(difference.tensor)} ({largest})"
+    if difference.field is not None:
+        tensor = f", field {inert(difference.field)}"
     digests = f"{short(difference.expected) or 'nothing'} → {short(difference.found)}"
     return f"first difference in {difference.stage}, {difference.output}{tensor}: {digests}"
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value == float("inf") else value
 
 
 def _as_json(
@@ -154,12 +172,15 @@ def _as_json(
         body |= {"run": options.run, "profile": options.profile}
     body["findings"] = [asdict(finding) for finding in findings]
     if again is not None:
-        finite = again.largest is not None and again.largest != float("inf")
         body["rerun"] = {
             "verdict": again.verdict,
+            "level": again.level,
+            "limits": list(again.limits),
             "executed": list(again.executed),
             "difference": essence(again.difference),
-            "largest": again.largest if finite else None,
+            "largest": _finite(again.largest),
+            "largest_tensor": _finite(again.apart.tensors),
+            "largest_figure": again.apart.figures,
             "environment": dict(again.environment),
         }
     return body

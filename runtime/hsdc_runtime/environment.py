@@ -7,15 +7,25 @@ import platform
 import resource
 import sys
 from collections.abc import Mapping
-from importlib import metadata
+from importlib import import_module, metadata
 from pathlib import Path
 
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.record import Environment
+from hsdc_schemas.spec import Execution
+
+OPTIMIZER = "torch AdamW, fused"
+WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+WORKSPACES = (":4096:8", ":16:8")  # under which cuBLAS adds up in one order
 
 
-def observe(packages: Mapping[str, str], device: str) -> Environment:
-    """Interpreter, platform, processor and the versions that are installed of the locked packages."""
+def before_the_framework() -> None:
+    """Set what the libraries read when they start; what the user has set stays, and is judged later."""
+    os.environ.setdefault(WORKSPACE, WORKSPACES[0])
+
+
+def observe(packages: Mapping[str, str], execution: Execution) -> Environment:
+    """Interpreter, platform, processor, what the execution sets, and the installed versions of the locked packages."""
     installed = {name: _version(name) for name in packages}
     differs = {
         name: f"locked {locked or 'nothing'}, installed {installed[name] or 'nothing'}"
@@ -28,7 +38,14 @@ def observe(packages: Mapping[str, str], device: str) -> Environment:
         machine=platform.machine(),
         processor=_processor(),
         cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
-        device=device,
+        device=execution.device,
+        device_model=_device_model() if execution.device == "cuda" else "",
+        precision=execution.precision,
+        attention=execution.attention,
+        optimizer=OPTIMIZER,
+        threads=execution.threads,
+        processes=execution.processes,
+        elastic=execution.elastic,
         packages={name: version for name, version in installed.items() if version},
         differs=differs,
     )
@@ -54,6 +71,15 @@ def _version(name: str) -> str:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return ""
+
+
+def _device_model() -> str:
+    """What the CUDA device is called; empty where that cannot be known here."""
+    try:
+        found: str = import_module("hsdc_runtime.nn.acceleration").device_model()
+    except ImportError:  # said elsewhere, with the way out
+        return ""
+    return found
 
 
 def _processor() -> str:

@@ -28,6 +28,17 @@ class StageProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class StageStalled:
+    """A stage has been `doing` one thing for that many seconds; `others` is what its other processes do meanwhile."""
+
+    run: str
+    stage: str
+    doing: str
+    others: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class StageFinished:
     """A stage is done: executed or reused."""
 
@@ -48,5 +59,5 @@ class SetAside:
     reason: str
 
 
-Event = StageStarted | StageProgress | StageFinished | SetAside
+Event = StageStarted | StageProgress | StageStalled | StageFinished | SetAside
 Observe = Callable[[Event], None]

@@ -14,11 +14,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from hsdc_runtime.events import Observe, SetAside, StageFinished, StageProgress, StageStarted
+from hsdc_runtime.environment import before_the_framework
+from hsdc_runtime.events import Observe, SetAside, StageFinished, StageProgress, StageStalled, StageStarted
 from hsdc_runtime.inputs import Located, still_locked
 from hsdc_runtime.ledger import Ledger
 from hsdc_runtime.plan import Step
 from hsdc_runtime.store import Action, Damaged, Store
+from hsdc_runtime.watch import Watch
 from hsdc_runtime.work import Busy, Interrupted, Made, Output, Work
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.record import Artifact, StageRecord
@@ -109,13 +111,15 @@ def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str, *, anew:
         responses=checkpoints / "responses" if anew else bench.store.responses,
         progress=lambda at, total, figures: bench.observe(StageProgress(bench.run, name, at, total, figures)),
         stop=bench.stop,
+        watch=Watch(lambda *long: bench.observe(StageStalled(bench.run, name, *long))),
     )
-    wall, cpu = time.monotonic(), time.process_time()
+    wall, cpu = time.monotonic(), _cpu_seconds()
     try:
-        made = _call(step.stage.module or name, work)
+        with work.watch.watching():
+            made = _call(step.stage.module or name, work)
     finally:
         _require_unchanged(bench, checkpoints)
-    seconds, cpu_seconds = time.monotonic() - wall, time.process_time() - cpu
+    seconds, cpu_seconds = time.monotonic() - wall, _cpu_seconds() - cpu
     action = _publish(bench.store, step, made, (seconds, cpu_seconds), checkpoints)
     shutil.rmtree(folder, ignore_errors=True)
     outputs = {key: item.model_dump() for key, item in action.outputs.items()}
@@ -123,6 +127,12 @@ def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str, *, anew:
     bench.observe(StageFinished(bench.run, name, True, seconds, action.facts))
     taken = {key: Output(bench.store.take(item.object), item.digest) for key, item in action.outputs.items()}
     return Done(_record(step, action, executed=True), taken)
+
+
+def _cpu_seconds() -> float:
+    """Of this process, and of its processes that have ended."""
+    children = os.times()
+    return time.process_time() + children.children_user + children.children_system
 
 
 def _require_unchanged(bench: Bench, checkpoints: Path) -> None:
@@ -135,6 +145,7 @@ def _require_unchanged(bench: Bench, checkpoints: Path) -> None:
 
 
 def _call(name: str, work: Work) -> Made:
+    before_the_framework()
     try:
         stage: Callable[[Work], Made] = getattr(importlib.import_module(f"hsdc_runtime.stages.{name}"), name)
     except ImportError as error:
@@ -151,6 +162,9 @@ def _call(name: str, work: Work) -> Made:
     except MemoryError:
         raise fail("E433", Exit.ENVIRONMENT, f"{name}: out of memory", None, "lower tokens_per_micro_batch") from None
     except Exception as error:
+        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a device
+            message = f"{name}: {error}".splitlines()[0]
+            raise fail("E433", Exit.ENVIRONMENT, message, None, "lower tokens_per_micro_batch") from None
         if f"(os error {errno.ENOSPC})" not in str(error):  # how safetensors, which raises its own class, says it
             raise
         message = f"{name}: {os.strerror(errno.ENOSPC)}"

@@ -10,7 +10,7 @@ from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.factors import essence
 from hsdc_schemas.kinds import stages_of
 from hsdc_schemas.manifest import Manifest, input_digests
-from hsdc_schemas.stages import Stage, section, stage_key
+from hsdc_schemas.stages import Stage, for_keys, section, stage_key
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,23 @@ class Step:
     section: dict[str, Any]
 
 
+def on_processes(manifest: Manifest, processes: int | None) -> Manifest:
+    """The manifest on another number of processes, which has to give the same bits; None leaves it as it is."""
+    execution = manifest.execution
+    if processes in (None, execution.processes):
+        return manifest
+    if not execution.elastic:
+        message = f"'{manifest.run}' is not elastic: {execution.processes} processes are part of what it gives"
+        hint = f"set elastic: true in the execution of profile {manifest.profile}, and compile"
+        raise fail("E438", Exit.SPEC, message, None, hint)
+    changed = execution.model_copy(update={"processes": processes})
+    return manifest.model_copy(update={"execution": changed})
+
+
 def plan(manifest: Manifest) -> tuple[Step, ...]:
     """The steps in their order; keys that are not the manifest's own mean that it was compiled by another hsdc."""
     values = {"experiment": essence(manifest.experiment), "execution": essence(manifest.execution)}
-    prepared = ready(values)
+    prepared = ready({**values, "execution": for_keys(values["execution"])})
     inputs = input_digests(manifest.inputs)
     keys: dict[str, str] = {}
     steps = []

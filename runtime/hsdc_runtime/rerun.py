@@ -5,23 +5,23 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from importlib import import_module
 from pathlib import Path
 
+from hsdc_runtime.differences import first_difference, largest_figure, largest_in, largest_of_all
 from hsdc_runtime.environment import observe as observe_environment
 from hsdc_runtime.environment import require
 from hsdc_runtime.events import Event, Observe, StageStarted
 from hsdc_runtime.execute import Bench, Done, execute
 from hsdc_runtime.inputs import only_locked, verify_inputs
 from hsdc_runtime.ledger import Ledger
+from hsdc_runtime.levels import Apart, judged, other_fields
 from hsdc_runtime.locks import working
 from hsdc_runtime.plan import plan
-from hsdc_runtime.reproduce import Verdict, first_difference, judged, other_fields
-from hsdc_runtime.store import STORE, Damaged, Store
+from hsdc_runtime.store import STORE, Store
 from hsdc_runtime.work import Interrupted
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Manifest
-from hsdc_schemas.record import Difference, Environment, Record, StageRecord
+from hsdc_schemas.record import Difference, Environment, Level, Record, StageRecord, Verdict
 
 AREA = ".hsdc/verify"
 WHY = "it is executed again to be compared"
@@ -29,15 +29,19 @@ WHY = "it is executed again to be compared"
 
 @dataclass(frozen=True)
 class Rerun:
-    """The verdict; where it is not `identical`, the first difference, and how large it is in that tensor.
+    """The verdict and the level; where it is not `identical`, the first difference, and how large it is in that tensor.
 
-    `largest` is None where it cannot be known; `environment` tells of each field that differs from the record's.
+    `largest` is None where it cannot be known, `apart` is over all tensors and figures; `environment` tells of each
+    field that differs from the record's.
     """
 
     verdict: Verdict
+    level: Level
+    limits: tuple[str, ...]
     executed: tuple[str, ...]
     difference: Difference | None
     largest: float | None
+    apart: Apart
     environment: Mapping[str, str]
 
 
@@ -51,7 +55,7 @@ def rerun(root: Path, manifest: Manifest, record: Record, *, observe: Observe, s
     with working(root, f"verify.{manifest.profile}.{manifest.run}", busy):
         steps = plan(manifest)
         inputs = verify_inputs(manifest, root)
-        environment = observe_environment(manifest.packages, manifest.execution.device)
+        environment = observe_environment(manifest.packages, manifest.execution)
         require(environment, allowed=True)  # where it differs, the verdict says so
         named = {"run": manifest.run, "profile": manifest.profile, "record": record.digest}
         Ledger(root).append("verification started", **named)
@@ -61,7 +65,8 @@ def rerun(root: Path, manifest: Manifest, record: Record, *, observe: Observe, s
             done: dict[str, Done] = {}
             for step in steps:
                 done[step.stage.name] = execute(bench, step, done, anew=False)
-            found = _compared(record, tuple(item.record for item in done.values()), environment, root, bench.store)
+            stages = tuple(item.record for item in done.values())
+            found = _compared(manifest, record, stages, environment, Store(root), bench.store)
         except (Interrupted, KeyboardInterrupt):
             raise
         except BaseException:
@@ -69,7 +74,8 @@ def rerun(root: Path, manifest: Manifest, record: Record, *, observe: Observe, s
             raise
         shutil.rmtree(area, ignore_errors=True)
         difference = essence(found.difference)
-        Ledger(root).append("verification finished", **named, verdict=found.verdict, difference=difference)
+        told = {"verdict": found.verdict, "level": found.level, "difference": difference}
+        Ledger(root).append("verification finished", **named, **told)
         return found
 
 
@@ -81,37 +87,26 @@ def _saying_why(observe: Observe) -> Observe:
 
 
 def _compared(
-    record: Record, stages: tuple[StageRecord, ...], environment: Environment, root: Path, made: Store
+    manifest: Manifest, record: Record, stages: tuple[StageRecord, ...], environment: Environment, *stores: Store
 ) -> Rerun:
-    recorded = Store(root)
-    difference = first_difference(record, stages, recorded, made)
+    difference = first_difference(record, stages, *stores)
+    apart, largest = Apart(0.0, 0.0), None
+    if difference is not None:
+        scores = next(stage.facts["scores"] for stage in stages if stage.name == "score")
+        apart = Apart(largest_of_all(record, stages, *stores), largest_figure(record.scores, scores))
+        largest = largest_in(difference, record, stages, *stores)
+    judgement = judged(difference, record.environment, environment, apart, manifest.execution.tolerance)
     fields = other_fields(record.environment, environment)
     return Rerun(
-        verdict=judged(difference, fields),
+        verdict=judgement.verdict,
+        level=judgement.level,
+        limits=judgement.limits,
         executed=tuple(stage.name for stage in stages),
         difference=difference,
-        largest=_largest(record, stages, difference, recorded, made),
+        largest=largest,
+        apart=apart,
         environment={name: _change(getattr(record.environment, name), getattr(environment, name)) for name in fields},
     )
-
-
-def _largest(
-    record: Record, stages: tuple[StageRecord, ...], difference: Difference | None, recorded: Store, made: Store
-) -> float | None:
-    if difference is None or difference.tensor is None:
-        return None
-    old, new = (
-        next(stage.outputs[difference.output] for stage in side if stage.name == difference.stage)
-        for side in (record.stages, stages)
-    )
-    apart = import_module("hsdc_runtime.nn.difference")
-    try:
-        found: float | None = apart.largest_difference(
-            recorded.look(old.object), made.look(new.object), difference.tensor
-        )
-    except Damaged:
-        return None
-    return found
 
 
 def _change(before: object, now: object) -> str:

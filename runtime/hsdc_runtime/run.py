@@ -79,7 +79,7 @@ def _run(
     before = finished_record(root, manifest)
     original = _original(root, manifest)
     inputs = verify_inputs(manifest, root)
-    environment = observe_environment(manifest.packages, manifest.execution.device)
+    environment = observe_environment(manifest.packages, manifest.execution)
     require(environment, allowed=allow_environment)
     inputs = only_locked(inputs, manifest, root / STORE / "models")
     bench = Bench(manifest.run, Store(root), Ledger(root), inputs, observe, stop, frozen)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from hsdc_runtime.inputs import Located
+from hsdc_runtime.watch import Watch
 
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
@@ -42,6 +43,7 @@ class Work:
     responses: Path
     progress: Callable[[int, int, dict[str, Any]], None]
     stop: Callable[[], bool]
+    watch: Watch
 
     @property
     def experiment(self) -> Mapping[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from hsdc_schemas.fields import Model
 from hsdc_schemas.scores import Counts
@@ -43,8 +43,13 @@ class Difference(Model):
     stage: str
     output: str
     tensor: str | None
+    field: str | None = None
     expected: str
     found: str
+
+
+Verdict: TypeAlias = Literal["identical", "within tolerance", "diverged", "inconclusive"]
+Level: TypeAlias = Literal["bitwise across processes", "bitwise", "numeric", "statistical", "not comparable"]
 
 
 class Reproduction(Model):
@@ -53,8 +58,12 @@ class Reproduction(Model):
     run: str
     record: str
     executed: tuple[str, ...]
-    verdict: Literal["identical", "diverged", "inconclusive"]
+    verdict: Verdict
+    level: Level = "not comparable"
+    limits: tuple[str, ...] = ()
     difference: Difference | None
+    largest_tensor: float | None = None
+    largest_figure: float | None = None
     environment: tuple[str, ...]
     reported: Literal["within", "outside", "not comparable", "not claimed", "undefined"]
     metric: str | None
@@ -77,7 +86,7 @@ class GateVerdict(Model):
 
 
 class Environment(Model):
-    """The environment that was observed."""
+    """The environment that was observed, and the settings that decide bits; what an old record lacks is unknown."""
 
     python: str
     platform: str
@@ -85,6 +94,13 @@ class Environment(Model):
     processor: str
     cores: int
     device: str
+    device_model: str = ""
+    precision: str = ""
+    attention: str = ""
+    optimizer: str = ""
+    threads: int = 0
+    processes: int = 0
+    elastic: bool = False
     packages: dict[str, str]
     differs: dict[str, str]
 

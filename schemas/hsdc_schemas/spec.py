@@ -47,6 +47,13 @@ class Requests(Model):
     )
 
 
+class Tolerance(Model):
+    """How far a run that is executed again may be from its record, declared before it is run; all of it has to hold."""
+
+    tensors: NotNegative | None = Field(None, description="Largest difference of an element of a tensor.")
+    figures: NotNegative | None = Field(None, description="Largest difference of a metric, as a share.")
+
+
 class Execution(Model):
     """Where a run happens: what a profile decides."""
 
@@ -61,6 +68,20 @@ class Execution(Model):
     tokens_per_batch: Count = Field(4096, description="Most padded tokens of one forward pass that asks a model.")
     answer: Method | None = Field(None, description="The answer method, where a spec allows this one too.")
     requests: Requests = Field(Requests(), description="How an endpoint is asked.")
+    processes: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="Processes that share a step's micro-batches; on CUDA each has a device of its own."
+    )
+    elastic: bool = Field(
+        False,
+        description="Add gradients up in the order of the micro-batches, so that any number of processes gives the "
+        "same bits; without it, the number is part of the result.",
+    )
+    checkpoint_seconds: NotNegative = Field(
+        600.0, description="Time between two checkpoints within an epoch, each after a step; 0 is after every step."
+    )
+    tolerance: Tolerance | None = Field(
+        None, description="What counts as the same result when it is executed again; null: the same bits alone."
+    )
     limits: Limits = Field(Limits(), description="Caps beside the run's own values.")
 
 

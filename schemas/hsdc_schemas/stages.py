@@ -14,6 +14,8 @@ from hsdc_schemas.fields import Model
 
 _M = TypeVar("_M", bound=Model)
 
+SETTINGS = {"checkpoint_seconds", "requests"}  # of an execution; no result depends on them
+
 
 @dataclass(frozen=True, slots=True)
 class Stage:
@@ -29,6 +31,12 @@ class Stage:
     module: str = ""  # of the runtime, where it is not called as the stage is
     beside: tuple[str, ...] = ()  # sections that it sees and that change nothing of what it makes
     anew: bool = False  # a reproduction executes this stage and all after it
+
+
+def for_keys(execution: Mapping[str, Any]) -> dict[str, Any]:
+    """An execution without what cannot change a result, of which is the number of processes where it is elastic."""
+    settings = {*SETTINGS, "processes"} if execution.get("elastic") else SETTINGS
+    return {name: value for name, value in execution.items() if name not in settings}
 
 
 def section(values: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:

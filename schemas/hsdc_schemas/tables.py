@@ -49,6 +49,8 @@ ENCODER = (
             *(f"experiment.{name}" for name in ("encoder", "head", "heads", "sampling", "training")),
             "experiment.evaluation.fit_split",
             *_MACHINE,
+            "execution.processes",
+            "execution.elastic",
             "execution.limits.epochs",
             "execution.limits.steps",
         ),
@@ -57,6 +59,7 @@ ENCODER = (
         outputs=("weights", "tensors", "history"),
         packages=TORCH,
         anew=True,
+        beside=("execution.processes", "execution.checkpoint_seconds"),
     ),
     Stage(
         "predict",

@@ -107,6 +107,16 @@ def test_the_shipped_specs_give_the_same_bytes_everywhere(tmp_path: Path) -> Non
     assert not any(b"unlikely-name" in data or bytes(tmp_path) in data for data in map(bytes.fromhex, second.values()))
 
 
+def test_a_run_is_locked_the_same_alone_and_among_runs_of_other_kinds(tmp_path: Path) -> None:
+    for part in ("specs", "data", "locks"):
+        shutil.copytree(ROOT / part, tmp_path / part)
+    shutil.copytree(HERE / "base/models", tmp_path / "models")
+    (tmp_path / "specs/models/minilm.yaml").write_text("hsdc: 1\nmodel: minilm\nsource: file:models/tiny\n")
+    every = {run.name: run.manifest.digest for run in compile_project(tmp_path).runs}
+    for name in ("run4", "prompt_baseline"):
+        assert [run.manifest.digest for run in compile_project(tmp_path, [name]).runs] == [every[name]]
+
+
 def _compiled(root: Path, **environment: str) -> dict[str, str]:
     """Paths and bytes (in hexadecimal) of every file that a compilation in a process of its own would write."""
     script = (

@@ -17,7 +17,7 @@ import pytest
 from hsdc.__main__ import main
 from hsdc.commands import run as command
 from hsdc.progress import ProgressView
-from hsdc_runtime.events import SetAside, StageFinished, StageProgress, StageStarted
+from hsdc_runtime.events import SetAside, StageFinished, StageProgress, StageStalled, StageStarted
 from hsdc_runtime.run import Outcome
 from hsdc_runtime.work import Busy, Interrupted
 from hsdc_schemas.record import Record
@@ -216,6 +216,31 @@ def test_progress_is_plain_lines_and_on_a_terminal_a_bar(
         assert "\r" not in text
         assert "train      started: weights: its bytes have changed" in text
         assert "score      reused  (0.2 s saved)" in text
+
+
+def test_a_log_gets_a_few_lines_a_second_however_quick_the_epochs_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("hsdc.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    view = ProgressView()
+    for step in range(3000):  # a minute of steps, each with an evaluation
+        now[0] += 0.02
+        view(StageProgress("one", "train", step, 3000, {**FIGURES, "epoch": step, "metric": 0.5}))
+        view(StageProgress("one", "train", step, 3000, FIGURES))
+    lines = view.stream.getvalue().splitlines()
+    assert 100 < len(lines) <= 20 + 2 * 60 + 6
+    assert lines[0].startswith("  train      epoch 0/")
+
+
+def test_what_takes_long_is_said_once_with_what_the_others_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", io.StringIO())
+    view = ProgressView()
+    view(StageStalled("one", "train", "writing a checkpoint", "", 61.2))
+    view(StageStalled("one", "train", "computing step 7", "process 2 is stopped, at last computing step 7", 120.4))
+    assert view.stream.getvalue().splitlines() == [
+        "  train      for 61 s writing a checkpoint",
+        "  train      for 120 s computing step 7 (process 2 is stopped, at last computing step 7)",
+    ]
 
 
 def test_a_bar_is_taken_down_when_a_stage_fails(monkeypatch: pytest.MonkeyPatch) -> None:

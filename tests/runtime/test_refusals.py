@@ -14,6 +14,7 @@ from tiny_project import record, spec, write_rows
 from hsdc_runtime import environment
 from hsdc_runtime.environment import observe
 from hsdc_schemas.scores import Confusion
+from hsdc_schemas.spec import Execution
 
 WILD = "budget: 1\nchange: {training: {learning_rate: 1.0e+30}}\n"
 
@@ -135,9 +136,9 @@ def test_another_version_than_the_locked_one(fresh: Path, hsdc) -> None:
 
 def test_a_local_build_of_the_locked_version_is_the_locked_version(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "_version", {"torch": "2.0.1+cpu", "numpy": "2.0.1"}.get)
-    assert observe({"torch": "2.0.1", "numpy": "2.0.1"}, "cpu").differs == {}
-    assert observe({"torch": "2.0.1+cpu"}, "cpu").differs == {}
-    assert list(observe({"torch": "2.0.1+cu130", "numpy": "2.0.1+cpu"}, "cpu").differs) == ["torch", "numpy"]
+    assert observe({"torch": "2.0.1", "numpy": "2.0.1"}, Execution()).differs == {}
+    assert observe({"torch": "2.0.1+cpu"}, Execution()).differs == {}
+    assert list(observe({"torch": "2.0.1+cu130", "numpy": "2.0.1+cpu"}, Execution()).differs) == ["torch", "numpy"]
 
 
 def test_rows_that_the_profile_cuts(fresh: Path, hsdc) -> None:

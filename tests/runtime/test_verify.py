@@ -229,7 +229,8 @@ def test_how_large_a_difference_is(project: Path, hsdc, monkeypatch: pytest.Monk
     monkeypatch.setattr(stage, "learn", off)
     answer = hsdc("verify", "base", "--rerun")
     assert answer.code == 1
-    verdict = answer.out.splitlines()[-1]
+    verdict, level = answer.out.splitlines()[-2:]
+    assert level == "level    not comparable; limited by train, weights, tensor head_stance.1.bias"
     assert verdict.startswith("verdict  diverged: first difference in train, weights, tensor head_stance.1.bias (by")
     assert "(by at most 0.5)" in verdict
     the_file(project, "weights").unlink()

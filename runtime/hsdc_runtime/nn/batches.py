@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hsdc_runtime.nn.group import ALONE, Group
 from hsdc_runtime.nn.model import Classifier
 from hsdc_runtime.nn.sampling import micro_batches
 
@@ -55,22 +56,29 @@ class Rows:
 
 
 def predict(
-    classifier: Classifier, rows: Rows, pad_id: int, token_budget: int, device: str | torch.device, autocast: bool
+    classifier: Classifier,
+    rows: Rows,
+    pad_id: int,
+    token_budget: int,
+    device: str | torch.device,
+    autocast: bool,
+    group: Group = ALONE,
 ) -> dict[str, np.ndarray]:
     """Logits of every head, float32 [N, K], in the order of the rows; the classifier must be on the device.
 
-    Batches by length within the token budget, without dropout; `autocast` runs the encoder in bfloat16.
+    Batches by length within the token budget, without dropout; `autocast` runs the encoder in bfloat16. A group
+    shares the batches, and each of its processes gets all logits.
     """
     device = torch.device(device)
     training = classifier.training
     classifier.eval()
-    logits = {name: np.empty((len(rows), classifier.classes[name]), dtype=np.float32) for name in classifier.head_names}
+    logits = {name: np.zeros((len(rows), classifier.classes[name]), dtype=np.float32) for name in classifier.head_names}
     try:
         with torch.inference_mode(), torch.autocast(device.type, dtype=torch.bfloat16, enabled=autocast):
-            for batch in micro_batches(np.arange(len(rows)), rows.lengths, token_budget):
+            for batch in micro_batches(np.arange(len(rows)), rows.lengths, token_budget)[group.rank :: group.size]:
                 tokens, mask = rows.pad(batch, pad_id)
                 for name, values in classifier(tokens.to(device), mask.to(device)).items():
                     logits[name][batch] = values.float().cpu().numpy()
     finally:
         classifier.train(training)
-    return logits
+    return {name: group.united(torch.from_numpy(values).to(device)).cpu().numpy() for name, values in logits.items()}

@@ -37,7 +37,7 @@ def save_checkpoint(folder: Path, snapshot: Snapshot, keep: int) -> Path:
     One of that step that is already there is left: the state at a step is a function of the step.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    final = folder / f"step-{snapshot.step:09d}"
+    final = _path(folder, snapshot.step)
     if not final.exists():
         part = folder / f".{final.name}.part"
         shutil.rmtree(part, ignore_errors=True)
@@ -60,11 +60,20 @@ def load_checkpoint(folder: Path) -> Snapshot | None:
         shutil.rmtree(leftover)
     for path in _newest_first(folder):
         if _intact(path):
-            state = json.loads((path / STATE).read_text("utf-8"))
-            groups = {file.stem: _read(file) for file in sorted(path.glob("*.safetensors"))}
-            return Snapshot(int(path.name.removeprefix("step-")), state, groups)
+            return read_checkpoint(folder, int(path.name.removeprefix("step-")))
         _set_aside(path)
     return None
+
+
+def read_checkpoint(folder: Path, step: int) -> Snapshot:
+    """The checkpoint of a step, which somebody found to be intact."""
+    path = _path(folder, step)
+    state = json.loads((path / STATE).read_text("utf-8"))
+    return Snapshot(step, state, {file.stem: _read(file) for file in sorted(path.glob("*.safetensors"))})
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"step-{step:09d}"
 
 
 def _newest_first(folder: Path) -> list[Path]:

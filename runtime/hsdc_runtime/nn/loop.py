@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import ceil, isfinite
@@ -11,23 +12,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from torch import Tensor
 
-from hsdc_runtime.nn.acceleration import accelerator_for
 from hsdc_runtime.nn.batches import Rows, predict
-from hsdc_runtime.nn.checkpoint import Snapshot, load_checkpoint, save_checkpoint, weights_of
+from hsdc_runtime.nn.checkpoint import Snapshot, load_checkpoint, read_checkpoint, save_checkpoint, weights_of
+from hsdc_runtime.nn.course import Course, course
 from hsdc_runtime.nn.determinism import deterministic
-from hsdc_runtime.nn.losses import head_losses
+from hsdc_runtime.nn.group import ALONE, Group
 from hsdc_runtime.nn.model import Classifier
-from hsdc_runtime.nn.optimizer import (
-    adamw,
-    learning_rate_factor,
-    optimizer_tensors,
-    restore_optimizer,
-    set_learning_rate,
-)
-from hsdc_runtime.nn.sampling import epoch_order, joint_weights, steps_of
+from hsdc_runtime.nn.optimizer import learning_rate_factor, optimizer_tensors, restore_optimizer, set_learning_rate
 from hsdc_runtime.nn.state import State, after_epoch, after_step
-from hsdc_runtime.nn.step import Learner, NonFiniteLoss, take_step
-from hsdc_schemas.digests import digest_bytes, digest_json
+from hsdc_runtime.nn.step import NonFiniteLoss, take_step
 from hsdc_schemas.encoder import Head, JointOversampling, Shuffle, Training
 from hsdc_schemas.spec import Execution
 
@@ -36,12 +29,14 @@ __all__ = ["Interrupted", "NonFiniteLoss", "Progress", "Trained", "train"]
 Weights: TypeAlias = dict[str, Tensor]
 Score: TypeAlias = Callable[[dict[str, np.ndarray]], Mapping[str, float | None]]
 
+WRITING = "writing a checkpoint"
+
 
 class Interrupted(Exception):  # noqa: N818 - it is no error
     """Training stopped where it was asked to, after its checkpoint was written; run again to go on."""
 
-    def __init__(self, step: int, checkpoint: Path) -> None:
-        self.step, self.checkpoint = step, checkpoint
+    def __init__(self, step: int) -> None:
+        self.step = step
         super().__init__(f"training stopped after step {step}")
 
 
@@ -78,30 +73,6 @@ class Trained:
     counts: dict[str, int | bool]
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """One training: the learner, what it is validated on, its plan of steps, and where its checkpoints are."""
-
-    learner: Learner
-    validation: Rows
-    row_weights: np.ndarray | None
-    bfloat16: bool
-    per_epoch: int
-    total: int
-    identity: str
-    checkpoints: Path
-
-    def finished(self, state: State) -> bool:
-        """Whether nothing is left to do."""
-        return state.stopped_early or state.done >= self.total
-
-    def steps(self, epoch: int) -> list[np.ndarray]:
-        """Rows of each step of an epoch counted from 0."""
-        training = self.learner.training
-        order = epoch_order(len(self.learner.data), self.row_weights, training.seed, epoch)
-        return steps_of(order, training.rows_per_step)[: self.total - epoch * self.per_epoch]
-
-
 def train(
     classifier: Classifier,
     data: Rows,
@@ -116,72 +87,52 @@ def train(
     checkpoints: Path,
     observe: Callable[[Progress], None],
     stop: Callable[[], bool],
+    doing: Callable[[str], None] = lambda what: None,
+    group: Group = ALONE,
 ) -> Trained:
     """Train, going on from the newest checkpoint where there is one; the classifier is left with the last weights.
+
+    Every process of a group calls this with the same work; rank 0 alone observes, stops and writes, and has the result.
+    `doing` is told what is begun, for whoever watches that it ends.
 
     `score` turns validation logits into metrics, of which training.best_metric (larger is better; None is no
     improvement, ties keep the earlier epoch) chooses the weights. Interrupted once `stop()` is true between steps,
     NonFiniteLoss at the step of one, ValueError without rows or where the checkpoints are of other work.
     """
     deterministic(execution)
-    run = _plan(classifier, data, validation, heads, sampling, training, execution, pad_id, checkpoints)
+    run = course(classifier, data, validation, heads, sampling, training, execution, pad_id, checkpoints, group)
+    doing("reading the newest checkpoint")
     state, best = _resume(run)
     while not run.finished(state):
-        state = _run_epoch(run, state, best, observe, stop)
+        state = _run_epoch(run, state, best, observe, stop, doing)
+        doing(f"validating epoch {state.epoch + 1}")
         state, best = _close_epoch(run, state, best, score)
+        doing(WRITING)
         _save(run, state, best)
         observe(_evaluated(run, state))
     return _trained(run, state, best)
 
 
-def _plan(
-    classifier: Classifier,
-    data: Rows,
-    validation: Rows,
-    heads: Mapping[str, Head],
-    sampling: Shuffle | JointOversampling,
-    training: Training,
-    execution: Execution,
-    pad_id: int,
-    checkpoints: Path,
-) -> Run:
-    if not len(data):
-        raise ValueError("there are no rows to train on")
-    accelerator = accelerator_for(execution)
-    classifier.to(accelerator.device)
-    losses = head_losses(heads, data.targets, accelerator.device)
-    learner = Learner(classifier, adamw(classifier, training), accelerator, losses, data, pad_id, training)
-    per_epoch = ceil(len(data) / training.rows_per_step)
-    total = per_epoch * min(training.epochs, execution.limits.epochs or training.epochs)
-    specs = [
-        part.model_dump(mode="json") for part in (training, execution, sampling, *(heads[n] for n in sorted(heads)))
-    ]
-    return Run(
-        learner=learner,
-        validation=validation,
-        row_weights=joint_weights(data.targets, heads, sampling) if isinstance(sampling, JointOversampling) else None,
-        bfloat16=execution.precision == "bfloat16",
-        per_epoch=per_epoch,
-        total=min(total, execution.limits.steps or total),
-        identity=digest_json([specs, sorted(heads), pad_id, _identity(data), _identity(validation)]),
-        checkpoints=checkpoints,
-    )
-
-
-def _identity(rows: Rows) -> list[Any]:
-    arrays = [rows.tokens, rows.offsets, *(rows.targets[name] for name in sorted(rows.targets))]
-    return [list(rows.ids), [digest_bytes(array.tobytes()) for array in arrays]]
-
-
 def _run_epoch(
-    run: Run, state: State, best: Weights | None, observe: Callable[[Progress], None], stop: Callable[[], bool]
+    run: Course,
+    state: State,
+    best: Weights | None,
+    observe: Callable[[Progress], None],
+    stop: Callable[[], bool],
+    doing: Callable[[str], None],
 ) -> State:
-    """The steps of an epoch that are still to be taken."""
+    """The steps of an epoch that are still to be taken; a checkpoint between two of them when it is time."""
     run.learner.classifier.train()
-    training, epoch = run.learner.training, state.epoch
+    training, epoch, saved = run.learner.training, state.epoch, time.monotonic()
     for rows in run.steps(epoch)[state.step :]:
-        if stop():
-            raise Interrupted(state.done, _save(run, state, best))
+        asked = stop()
+        if asked or (state.step and time.monotonic() - saved >= run.checkpoint_seconds):
+            doing(WRITING)
+            _save(run, state, best)
+            saved = time.monotonic()
+        if asked:
+            raise Interrupted(state.done)
+        doing(f"computing step {state.done + 1}")
         factor = learning_rate_factor(training.schedule, state.done, run.total)
         set_learning_rate(run.learner.optimizer, factor)
         step = take_step(run.learner, rows, epoch, state.step, state.done + 1)
@@ -190,7 +141,7 @@ def _run_epoch(
     return state
 
 
-def _close_epoch(run: Run, state: State, best: Weights | None, score: Score) -> tuple[State, Weights | None]:
+def _close_epoch(run: Course, state: State, best: Weights | None, score: Score) -> tuple[State, Weights | None]:
     """Validate, note the epoch's figures (means over its steps), and decide what is best and whether to stop."""
     training, learner = run.learner.training, run.learner
     logits = predict(
@@ -200,12 +151,13 @@ def _close_epoch(run: Run, state: State, best: Weights | None, score: Score) -> 
         training.tokens_per_micro_batch,
         learner.accelerator.device,
         run.bfloat16,
+        learner.group,
     )
     metrics = {name: value if value is not None and isfinite(value) else None for name, value in score(logits).items()}
     metric = metrics[training.best_metric]
     state = after_epoch(state, metrics, _rate(run, state))
     if metric is not None and (state.best_metric is None or metric > state.best_metric):
-        return replace(state, best_epoch=state.epoch, best_metric=metric, waited=0), weights_of(learner.classifier)
+        return replace(state, best_epoch=state.epoch, best_metric=metric, waited=0), _best(run)
     state = replace(state, waited=state.waited + 1)
     patience = training.early_stopping.patience if training.early_stopping else None
     if patience is not None and state.waited >= patience and not run.finished(state):
@@ -213,13 +165,18 @@ def _close_epoch(run: Run, state: State, best: Weights | None, score: Score) -> 
     return state, best
 
 
-def _rate(run: Run, state: State) -> float:
+def _best(run: Course) -> Weights | None:
+    """A copy of the weights, where somebody will write it."""
+    return weights_of(run.learner.classifier) if run.learner.group.leads else None
+
+
+def _rate(run: Course, state: State) -> float:
     """The top layer's rate in the step that was taken last."""
     training = run.learner.training
     return training.learning_rate * learning_rate_factor(training.schedule, state.done - 1, run.total)
 
 
-def _progress(run: Run, state: State, epoch: int, loss: float, metric: float | None = None) -> Progress:
+def _progress(run: Course, state: State, epoch: int, loss: float, metric: float | None = None) -> Progress:
     return Progress(
         epoch=epoch,
         epochs=ceil(run.total / run.per_epoch),
@@ -234,14 +191,16 @@ def _progress(run: Run, state: State, epoch: int, loss: float, metric: float | N
     )
 
 
-def _evaluated(run: Run, state: State) -> Progress:
+def _evaluated(run: Course, state: State) -> Progress:
     entry = state.history[-1]
     return _progress(run, state, state.epoch, entry["loss"], entry["metrics"][run.learner.training.best_metric])
 
 
-def _save(run: Run, state: State, best: Weights | None) -> Path:
-    """Write a checkpoint; weights that are the best ones are written once."""
+def _save(run: Course, state: State, best: Weights | None) -> None:
+    """Write a checkpoint, as rank 0; weights that are the best ones are written once."""
     learner = run.learner
+    if not learner.group.leads:
+        return
     same = _best_is_current(state)
     tensors = {
         "weights": best if best is not None and same else weights_of(learner.classifier),
@@ -250,18 +209,24 @@ def _save(run: Run, state: State, best: Weights | None) -> Path:
     if best is not None and not same:
         tensors["best"] = best
     snapshot = Snapshot(state.done, {"identity": run.identity, **asdict(state)}, tensors)
-    return save_checkpoint(run.checkpoints, snapshot, learner.training.keep_checkpoints)
+    save_checkpoint(run.checkpoints, snapshot, learner.training.keep_checkpoints)
 
 
 def _best_is_current(state: State) -> bool:
     return state.best_epoch == state.epoch and state.step == 0
 
 
-def _resume(run: Run) -> tuple[State, Weights | None]:
-    """State and best weights of the newest checkpoint, its weights put in place; or a fresh start."""
-    snapshot = load_checkpoint(run.checkpoints)
-    if snapshot is None:
+def _resume(run: Course) -> tuple[State, Weights | None]:
+    """State and best weights of the newest checkpoint, its weights put in place; or a fresh start.
+
+    Rank 0 looks for it, and the others read the one that it found.
+    """
+    group = run.learner.group
+    snapshot = load_checkpoint(run.checkpoints) if group.leads else None
+    step = group.told(-1 if snapshot is None else snapshot.step)
+    if step < 0:
         return State(), None
+    snapshot = snapshot or read_checkpoint(run.checkpoints, step)
     fields = dict(snapshot.state)
     if fields.pop("identity") != run.identity:
         raise ValueError(f"the checkpoints in {run.checkpoints} are of other work")
@@ -273,7 +238,7 @@ def _resume(run: Run) -> tuple[State, Weights | None]:
     return state, None if best is None else dict(best)
 
 
-def _trained(run: Run, state: State, best: Weights | None) -> Trained:
+def _trained(run: Course, state: State, best: Weights | None) -> Trained:
     counts: dict[str, int | bool] = {
         "rows": state.rows,
         "real_tokens": state.real_tokens,

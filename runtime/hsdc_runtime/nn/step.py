@@ -12,7 +12,8 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from hsdc_runtime.nn.batches import Rows
-from hsdc_runtime.nn.losses import HeadLoss, step_loss
+from hsdc_runtime.nn.group import ALONE, Gradients, Group
+from hsdc_runtime.nn.losses import HeadLoss, StepLoss, step_loss
 from hsdc_runtime.nn.model import Classifier
 from hsdc_runtime.nn.optimizer import clip_gradients
 from hsdc_runtime.nn.randomness import derive_seed
@@ -30,7 +31,10 @@ class NonFiniteLoss(ArithmeticError):  # noqa: N818 - named for what it tells
 
 @dataclass(frozen=True, eq=False)
 class Learner:
-    """What an optimizer step needs: the model with its losses, and the data that it learns from."""
+    """What an optimizer step needs: the model with its losses, the data that it learns from, and who shares the work.
+
+    With `elastic`, gradients are added up micro-batch by micro-batch; without, process by process.
+    """
 
     classifier: Classifier
     optimizer: torch.optim.Optimizer
@@ -39,6 +43,8 @@ class Learner:
     data: Rows
     pad_id: int
     training: Training
+    group: Group = ALONE
+    elastic: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,30 +64,34 @@ def take_step(learner: Learner, rows: np.ndarray, epoch: int, step: int, number:
 
     The learning rate must be set. NonFiniteLoss is raised before anything is updated.
     """
-    training, data, device = learner.training, learner.data, learner.accelerator.device
+    training, data, group, device = learner.training, learner.data, learner.group, learner.accelerator.device
     alpha = r_drop_alpha(training, epoch)
     copies = 1 if alpha is None else 2
     labelled = {name: int((data.targets[name][rows] != MASKED).sum()) for name in learner.losses}
+    gradients = Gradients(learner.classifier.parameters(), group)
     parts = micro_batches(rows, data.lengths, training.tokens_per_micro_batch, copies)
-    padded, by_row, by_head = 0, [], []
+    kind = {"dtype": next(learner.classifier.parameters()).dtype, "device": device}
+    by_row = [torch.zeros(len(part), **kind) for part in parts]
+    by_head = torch.zeros(len(parts), len(learner.losses), **kind)
     learner.optimizer.zero_grad(set_to_none=True)
-    for index, part in enumerate(parts):
-        torch.manual_seed(derive_seed(training.seed, "micro", epoch, step, index))
-        tokens, mask = data.pad(part, learner.pad_id, copies)
-        targets = {name: torch.from_numpy(data.targets[name][part]).to(device) for name in learner.losses}
-        with learner.accelerator.autocast():
-            logits = learner.classifier(tokens.to(device), mask.to(device))
-        share = step_loss(logits, targets, learner.losses, labelled, alpha)
-        learner.accelerator.backward(share.total)
-        by_row.append(share.rows)
-        by_head.append(torch.stack([share.heads[name] for name in learner.losses]))
-        padded += tokens.numel()
-    loss = _finite_loss(by_row, parts, data, epoch, number)
+    for turn in range(0, len(parts), group.size):  # in a turn each process takes one micro-batch, as many as there are
+        index, taken = turn + group.rank, min(group.size, len(parts) - turn)
+        if index < len(parts):
+            torch.manual_seed(derive_seed(training.seed, "micro", epoch, step, index))
+            share = _backward(learner, parts[index], labelled, alpha)
+            by_row[index], by_head[index] = share.rows, torch.stack([share.heads[name] for name in learner.losses])
+        if learner.elastic:
+            gradients.add(taken)
+    if not learner.elastic:
+        gradients.add(min(group.size, len(parts)))
+    gradients.put()
+    loss = _finite_loss(group.united(torch.cat(by_row)), parts, data, epoch, number)
     norms = clip_gradients(learner.classifier, training)
     if not all(map(isfinite, norms.values())):
         raise NonFiniteLoss(epoch + 1, number, _names(data, rows), "gradient")
     learner.optimizer.step()
-    heads = dict(zip(learner.losses, torch.stack(by_head).sum(dim=0).tolist(), strict=True))
+    heads = dict(zip(learner.losses, group.united(by_head).sum(dim=0).tolist(), strict=True))
+    padded = sum(len(part) * int(data.lengths[part].max()) for part in parts) * copies
     return Step(loss, heads, norms, len(rows), int(data.lengths[rows].sum()) * copies, padded)
 
 
@@ -92,9 +102,20 @@ def r_drop_alpha(training: Training, epoch: int) -> float | None:
     return training.r_drop.alpha
 
 
-def _finite_loss(by_row: list[Tensor], parts: list[np.ndarray], data: Rows, epoch: int, number: int) -> float:
+def _backward(learner: Learner, part: np.ndarray, labelled: Mapping[str, int], alpha: float | None) -> StepLoss:
+    """One micro-batch forward and back: its gradients are added to those of the parameters."""
+    data, device = learner.data, learner.accelerator.device
+    tokens, mask = data.pad(part, learner.pad_id, 1 if alpha is None else 2)
+    targets = {name: torch.from_numpy(data.targets[name][part]).to(device) for name in learner.losses}
+    with learner.accelerator.autocast():
+        logits = learner.classifier(tokens.to(device), mask.to(device))
+    share = step_loss(logits, targets, learner.losses, labelled, alpha)
+    learner.accelerator.backward(share.total)
+    return share
+
+
+def _finite_loss(rows: Tensor, parts: list[np.ndarray], data: Rows, epoch: int, number: int) -> float:
     """The step's loss; asked once a step, because each question waits for the device."""
-    rows = torch.cat(by_row)
     loss = float(rows.sum())
     if not isfinite(loss):
         order = np.concatenate(parts)

@@ -43,6 +43,7 @@ def predict(work: Work) -> Made:
     evaluation = experiment["evaluation"]
     for split in dict.fromkeys((evaluation["fit_split"], evaluation["score_split"])):
         splits[split], pad_id = load_rows(work.needs["prepare"]["rows"].path, split, heads)
+        work.watch.doing(f"predicting split {split}")
         start = time.monotonic()
         autocast = execution.precision == "bfloat16"
         logits[split] = forward(classifier, splits[split], pad_id, budget, device, autocast)

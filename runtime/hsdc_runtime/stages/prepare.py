@@ -32,12 +32,14 @@ def prepare(work: Work) -> Made:
     splits, belongings, facts = {}, {}, {}
     for done, split in enumerate(dict.fromkeys(wanted)):
         work.progress(done, len(wanted), {"split": split})
+        work.watch.doing(f"reading split {split}")
         read = read_rows(work.inputs.splits[split], split, dataset, heads, work.execution["limits"]["rows"])
         if read.digest != work.inputs.digests[split]:
             message = f"the file of split '{split}' changed while it was being read"
             raise fail("E415", Exit.ENVIRONMENT, message, None, "leave it alone and run again")
         if read.rejected:
             raise HsdcError(read.rejected)
+        work.watch.doing(f"tokenizing split {split}")
         splits[split], cut = _tokenized(tokenizer, read.rows, heads, experiment["encoder"]["max_length"])
         belongings[split] = [(row.groups, row.cluster) for row in read.rows]
         facts[split] = _facts(read, splits[split], cut)

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_file
 
+from hsdc_runtime.nn.acceleration import require_device
 from hsdc_runtime.nn.checkpoint import tensor_digests
 from hsdc_runtime.nn.decisions import decide
+from hsdc_runtime.nn.group import Group, forsake, joined
 from hsdc_runtime.nn.loop import Interrupted as Stopped
 from hsdc_runtime.nn.loop import NonFiniteLoss, Progress, Trained
 from hsdc_runtime.nn.loop import train as learn
@@ -19,6 +21,7 @@ from hsdc_runtime.nn.model import Classifier, initialise
 from hsdc_runtime.nn.pretrained import pretrained_classifier
 from hsdc_runtime.nn.tensors import MASKED, load_rows
 from hsdc_runtime.work import Interrupted, Made, Work
+from hsdc_runtime.workers import Workers
 from hsdc_schemas.digests import canonical
 from hsdc_schemas.encoder import Encoder, Head, HeadShape, JointOversampling, Shuffle, Training
 from hsdc_schemas.errors import Exit, fail
@@ -29,36 +32,61 @@ from hsdc_schemas.stages import typed
 
 def train(work: Work) -> Made:
     """Train on split `train`, choose the epoch on the fit split, write its weights and the history."""
-    experiment = work.experiment
+    with Workers("train", work, forsake) as workers:
+        counter = _Counter(work)
+        trained = _learn(work, Group(0, workers.size), workers.met, workers.blame, counter)
+    return _made(work, trained, counter.rates())
+
+
+def join(work: Work, rank: int, met: Callable[[], None]) -> None:
+    """Train as one of the other processes, which writes nothing."""
+    _learn(work, Group(rank, work.execution["processes"]), met, lambda: None, lambda progress: None)
+
+
+def _learn(
+    work: Work,
+    group: Group,
+    met: Callable[[], None],
+    blame: Callable[[], None],
+    observe: Callable[[Progress], None],
+) -> Trained:
+    """Train with a group; `met` says, or waits until everybody said, that the inputs are read."""
+    experiment, execution = work.experiment, typed(Execution, work.execution)
+    require_device(execution)
     heads = {name: typed(Head, head) for name, head in experiment["heads"].items()}
     training = typed(Training, experiment["training"])
     fit = experiment["evaluation"]["fit_split"]
+    work.watch.doing("reading the prepared rows")
     rows, pad_id = load_rows(work.needs["prepare"]["rows"].path, "train", heads)
     validation, _ = load_rows(work.needs["prepare"]["rows"].path, fit, heads)
+    work.watch.doing("reading the model")
     classifier = _classifier(work, heads)
     initialise(classifier, training.seed)
     sampling = experiment["sampling"]
-    began, first = time.monotonic(), _Counter(work)
+    work.watch.doing("waiting for the other processes to start")
+    met()
     try:
-        trained = learn(
-            classifier,
-            rows,
-            validation,
-            heads=heads,
-            sampling=typed(JointOversampling if sampling["kind"] == "joint_oversampling" else Shuffle, sampling),
-            training=training,
-            execution=typed(Execution, work.execution),
-            pad_id=pad_id,
-            score=_scorer(heads, validation.targets),
-            checkpoints=work.checkpoints,
-            observe=first,
-            stop=work.stop,
-        )
+        with joined(group, execution.device, work.folder / "meeting", blame):
+            return learn(
+                classifier,
+                rows,
+                validation,
+                heads=heads,
+                sampling=typed(JointOversampling if sampling["kind"] == "joint_oversampling" else Shuffle, sampling),
+                training=training,
+                execution=execution,
+                pad_id=pad_id,
+                score=_scorer(heads, validation.targets),
+                checkpoints=work.checkpoints,
+                observe=observe,
+                stop=work.stop,
+                doing=work.watch.doing,
+                group=group,
+            )
     except Stopped as stopped:
         raise Interrupted(f"stopped after step {stopped.step}; its checkpoint is complete") from None
     except NonFiniteLoss as error:
         raise fail("E440", Exit.NO, str(error), None, "lower the learning rate, or look at these rows") from None
-    return _made(work, trained, first.rates(time.monotonic() - began))
 
 
 def _classifier(work: Work, heads: Mapping[str, Head]) -> Classifier:
@@ -92,16 +120,19 @@ class _Counter:
 
     def __init__(self, work: Work) -> None:
         self.work = work
+        self.began = time.monotonic()
         self.first: Progress | None = None
         self.last: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
-        self.first = self.first or progress
+        if self.first is None:
+            self.first, self.began = progress, time.monotonic()
         self.last = progress
         self.work.progress(progress.step, progress.steps, asdict(progress))
 
-    def rates(self, seconds: float) -> dict[str, float]:
+    def rates(self) -> dict[str, float]:
         """Rows and real tokens per second between the first and the last step, validation included."""
+        seconds = time.monotonic() - self.began
         if self.first is None or self.last is None or self.first.step == self.last.step or seconds <= 0:
             return {}
         rows, tokens = self.last.rows - self.first.rows, self.last.real_tokens - self.first.real_tokens
