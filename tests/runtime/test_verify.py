@@ -14,7 +14,7 @@ import torch
 from safetensors.numpy import load_file
 from tiny_project import action_file, edit, record, stored
 
-from hsdc_runtime.ledger import LEDGER, Ledger
+from hsdc_runtime.ledger import HEAD, LEDGER, Ledger
 from hsdc_runtime.rerun import AREA, rerun
 from hsdc_runtime.run import finished_record
 from hsdc_runtime.work import Interrupted
@@ -106,6 +106,7 @@ def test_what_is_absent_is_said_and_contradicts_nothing(project: Path, hsdc) -> 
     the_file(project, "weights").unlink()
     (project / "data/test.csv").unlink()
     (project / LEDGER).unlink()
+    (project / HEAD).unlink()
     answer = hsdc("verify", "base")
     assert answer.code == 0
     expected = [
@@ -180,6 +181,18 @@ def test_a_torn_tail_is_told_from_tampering(project: Path, hsdc) -> None:
     assert hsdc("verify", "base").code == 1
 
 
+@pytest.mark.parametrize("kept", [0, 1, -1])
+def test_lines_that_were_cut_off_at_the_end_are_noticed(project: Path, hsdc, kept: int) -> None:
+    path = project / LEDGER
+    path.write_bytes(b"".join(line + b"\n" for line in path.read_bytes().splitlines()[:kept]))
+    answer = hsdc("verify", "--store")
+    assert answer.code == 1
+    assert faults(answer.out) == [["damaged", "ledger", LEDGER]]
+    assert "cut off; there were 14" in answer.out
+    answer = hsdc("run", "base")
+    assert (answer.code, "error[E520]" in answer.err) == (1, True)
+
+
 def test_a_rerun_that_is_identical(project: Path, hsdc) -> None:
     before = snapshot(project)
     answer = hsdc("verify", "base", "--rerun")
@@ -189,7 +202,7 @@ def test_a_rerun_that_is_identical(project: Path, hsdc) -> None:
     assert "within" not in answer.out
     after = snapshot(project)
     changed = {name for name in {*before, *after} if before.get(name) != after.get(name) and "/locks/" not in name}
-    assert {LEDGER} <= changed <= {LEDGER, ".hsdc/ledger.lock"}
+    assert {LEDGER, HEAD} <= changed <= {LEDGER, HEAD, ".hsdc/ledger.lock"}
     assert not list((project / AREA).iterdir())
     last = Ledger(project).entries()[-1]
     assert (last["event"], last["run"], last["verdict"]) == ("verification finished", "base", "identical")

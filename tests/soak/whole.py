@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-GENERATED, STORE, LEDGER = "generated/demo", ".hsdc/store", ".hsdc/ledger.jsonl"
+GENERATED, STORE, LEDGER, HEAD = "generated/demo", ".hsdc/store", ".hsdc/ledger.jsonl", ".hsdc/ledger.head"
 RECORD = f"{GENERATED}/base.record.json"
 
 
@@ -146,6 +146,18 @@ def _chain(root: Path, *, torn_allowed: bool) -> Iterator[str]:
             yield f"line {number} of the ledger does not follow the one before it"
             return
         previous = line
+    yield from _head(root, data[:whole].splitlines())
+
+
+def _head(root: Path, lines: list[bytes]) -> Iterator[str]:
+    """The head names a line that is there, and at most the last one came after it."""
+    try:
+        head = json.loads((root / HEAD).read_bytes())
+    except FileNotFoundError:
+        head = {"lines": 0, "last": f"sha256:{hashlib.sha256().hexdigest()}"}
+    named = hashlib.sha256(lines[head["lines"] - 1] if 0 < head["lines"] <= len(lines) else b"").hexdigest()
+    if not len(lines) - 1 <= head["lines"] <= len(lines) or head["last"] != f"sha256:{named}":
+        yield "the ledger's head does not name its end"
 
 
 def held(root: Path) -> Iterator[str]:
