@@ -95,12 +95,14 @@ def _fault(error: Exception) -> int:
     if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd
         print("error[E001] the current folder is gone; change to a project and run again", file=sys.stderr)
         return 2
+    from hsdc_schemas.secrets import redacted
+
     report = "please report it"
     with suppress(OSError):  # no room for the traceback either
         with tempfile.NamedTemporaryFile("w", prefix="hsdc-fault-", suffix=".txt", delete=False) as file:
-            file.write("".join(traceback.format_exception(error)))
+            file.write(redacted("".join(traceback.format_exception(error))))
         report = f"please report {file.name}"
-    first = (str(error).splitlines() or [""])[0][:200]
+    first = (redacted(str(error)).splitlines() or [""])[0][:200]
     print(f"error[E900] a fault of hsdc: {type(error).__name__}: {first}; {report}", file=sys.stderr)
     return 70
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from hsdc_schemas.errors import Diagnostic, Place
+from hsdc_schemas.secrets import redacted
 
 STYLES = {"error": "1;31", "warning": "1;33", "dim": "2", "bold": "1", "good": "1;32", "bad": "1;31", "mark": "1;34"}
 
@@ -29,10 +30,10 @@ def plain(text: str) -> str:
 
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """Write diagnostics to stderr, each as one block; those without a place as one line."""
+    """Write diagnostics to stderr, each as one block; those without a place as one line. Secrets are taken out."""
     stream = sys.stderr
     for diagnostic in diagnostics:
-        stream.write("\n".join(render(diagnostic, stream)) + "\n")
+        stream.write(redacted("\n".join(render(diagnostic, stream)) + "\n"))
 
 
 def render(diagnostic: Diagnostic, stream: TextIO) -> list[str]:

@@ -12,15 +12,17 @@ from hsdc_compiler.stamp import STAMPS, outlive, stamp_bytes
 from hsdc_schemas.digests import write_atomically
 from hsdc_schemas.errors import Exit, gravest, sorted_diagnostics
 from hsdc_schemas.places import set_record_aside
+from hsdc_schemas.secrets import secrets_in
 
 
 def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> Compilation:
-    """Write what changed, unless a spec or a policy forbids it; the compilation with what was written."""
+    """Write what changed, unless a spec, a policy or a secret forbids it; the compilation with what was written."""
     if compilation.exit in (Exit.SPEC, Exit.POLICY, Exit.FAULT):
         return compilation
     standing = {run.name: protected(root, run.manifest, run.changes) if run.stale else [] for run in compilation.runs}
-    faults = [fault for found in standing.values() for fault in found]
-    if faults and not supersede:
+    faults = [] if supersede else [fault for found in standing.values() for fault in found]
+    faults += secrets_in((path, run.files[path]) for run in compilation.runs for path in run.stale)
+    if faults:
         return replace(compilation, diagnostics=sorted_diagnostics((*compilation.diagnostics, *faults)))
     written = []
     for run in compilation.runs:

@@ -19,6 +19,7 @@ from filelock import FileLock
 
 from hsdc_schemas.digests import canonical, digest_bytes, write_atomically
 from hsdc_schemas.errors import Exit, HsdcError, fail
+from hsdc_schemas.secrets import require_no_secrets
 
 LEDGER = ".hsdc/ledger.jsonl"
 HEAD = ".hsdc/ledger.head"
@@ -47,7 +48,8 @@ class Ledger:
     def append(self, event: str, **facts: Any) -> None:
         """Add an entry; a last line that a killed writer left half is cut off first.
 
-        Raises HsdcError (E520) where the end is not what the head names: nothing is added to what was changed.
+        Raises HsdcError: E520 where the end is not what the head names, as nothing is added to what was changed, and
+        E810 for a secret.
         """
         with self._lock:
             lines, head = self._whole_lines(), _head(self.root)
@@ -56,6 +58,7 @@ class Ledger:
             now, number = datetime.now(UTC).isoformat(timespec="seconds"), len(lines) + 1
             entry = {"event": event, "at": now, "line": number, "previous": previous, "pid": os.getpid(), **facts}
             line = canonical(entry)
+            require_no_secrets(LEDGER, line)
             with self.path.open("ab") as file:
                 file.write(line + b"\n")
                 file.flush()

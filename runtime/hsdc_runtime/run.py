@@ -26,6 +26,7 @@ from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import SCHEMA_VERSION, Manifest, load_sealed, sealed
 from hsdc_schemas.places import record_path, set_record_aside
 from hsdc_schemas.record import Environment, GateVerdict, Record, Reproduction, RowCounts, StageRecord
+from hsdc_schemas.secrets import require_no_secrets
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,10 @@ def _run(
     times = (started, datetime.now(UTC), time.monotonic() - clock)
     record = _record(manifest, stages, environment, (scores, gates, verdict), times)
     path = record_path(manifest.profile, manifest.run)
+    data = canonical(essence(record)) + b"\n"
+    require_no_secrets(path, data)
     _keep_former(root, manifest)
-    write_atomically(root / path, canonical(essence(record)) + b"\n")
+    write_atomically(root / path, data)
     bench.ledger.append("run finished", run=manifest.run, profile=manifest.profile, record=record.digest)
     return Outcome(record, path, True, tuple(stage.name for stage in stages if stage.executed))
 

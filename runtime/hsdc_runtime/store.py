@@ -15,6 +15,7 @@ from typing import Any
 from hsdc_schemas.digests import PREFIX, canonical, digest_file, from_json, sync_folder, write_atomically
 from hsdc_schemas.manifest import sealed
 from hsdc_schemas.record import Artifact
+from hsdc_schemas.secrets import require_no_secrets
 
 STORE = ".hsdc/store"
 
@@ -109,7 +110,7 @@ class Store:
             return None
 
     def record_action(self, action: Action) -> None:
-        """Note what a stage made, once all its objects are in the store."""
+        """Note what a stage made, once all its objects are in the store. Raises HsdcError (E810) for a secret."""
         body = {
             "stage": action.stage,
             "key": action.key,
@@ -118,7 +119,9 @@ class Store:
             "seconds": action.seconds,
             "cpu_seconds": action.cpu_seconds,
         }
-        write_atomically(self._action_path(action.key), canonical(sealed(body)) + b"\n")
+        data = canonical(sealed(body)) + b"\n"
+        require_no_secrets(f"what {action.stage} says of itself", data)
+        write_atomically(self._action_path(action.key), data)
 
     def _action_path(self, key: str) -> Path:
         return self.actions / f"{key.removeprefix(PREFIX)}.json"
