@@ -67,7 +67,7 @@ FILES = {
     "specs/models/tiny.yaml": "hsdc: 1\nmodel: tiny\ntitle: Tiny\nsource: file:models/tiny\n",
     "specs/profiles/demo.yaml": "hsdc: 1\nprofile: demo\nexecution:\n  limits: {epochs: 1}\n",
     "models/tiny/config.json": '{"model_type": "bert"}\n',
-    "models/tiny/model.safetensors": "0123456789",
+    "models/tiny/model.safetensors": "\3\0\0\0\0\0\0\0{} ",  # no tensor
     "models/tiny/tokenizer.json": "{}\n",
     "locks/runtime.txt": "torch==2.13.0\nnumpy==2.4.6\n",
     ".gitignore": ".hsdc/\n",

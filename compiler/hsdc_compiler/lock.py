@@ -13,6 +13,7 @@ from hsdc_schemas.digests import digest_files, digest_json
 from hsdc_schemas.draws import draw, rows_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.factors import essence
+from hsdc_schemas.harmless import require_harmless
 from hsdc_schemas.making import DataExperiment, Source
 from hsdc_schemas.manifest import Input, InputFile, Manifest
 from hsdc_schemas.model_files import model_files
@@ -184,6 +185,7 @@ class Locker:
                 raise
             folder = self.fetch(model.source.removeprefix("hf:"), model.revision)
             names = model_files(folder, model.gguf, code=model.remote_code)
+        require_harmless(folder, names, code=model.remote_code)
         found = self.cache.digests([folder / name for name in names])
         pairs = zip(names, found, strict=True)
         files = [InputFile(path=name, digest=digest, bytes=size) for name, (digest, size) in pairs]

@@ -13,6 +13,7 @@ from hsdc_runtime.store import Damaged, Store
 from hsdc_schemas.components import PretrainedModel
 from hsdc_schemas.digests import PREFIX, digest_file, digest_json, short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
+from hsdc_schemas.harmless import require_harmless
 from hsdc_schemas.manifest import Input, Manifest
 from hsdc_schemas.model_files import model_files
 from hsdc_schemas.sources import locate_endpoint, locate_file, locate_model
@@ -42,7 +43,7 @@ class Located:
 
 
 def verify_inputs(manifest: Manifest, root: Path) -> Located:
-    """Locate and hash every input; all that is missing or changed is named at once, exit 4."""
+    """Locate and hash every input, and look into the model; what is missing, changed or refused is named at once."""
     faults: list[Diagnostic] = []
     splits: dict[str, Path] = {}
     read: list[Read] = []
@@ -54,7 +55,10 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
             if item.name == "model" and isinstance(spec, PretrainedModel):
                 model = locate_model(root, item.source, item.revision, spec.folder, spec.gguf)
                 names = model_files(model, spec.gguf, code=spec.remote_code)
-                faults += _compare(item, [(name, model / name) for name in names], read)
+                differ = _compare(item, [(name, model / name) for name in names], read)
+                faults += differ
+                if not differ:  # a manifest from elsewhere may lock what is not locked here
+                    require_harmless(model, names, code=spec.remote_code)
             elif item.source.startswith(MADE):
                 name = item.name.removeprefix("dataset.")
                 splits[name], made[name] = _made(root, item)

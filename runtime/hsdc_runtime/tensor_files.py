@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from hsdc_schemas.digests import PREFIX
+from hsdc_schemas.safetensors_header import Described, safetensors_header
 
-LONGEST_HEADER = 100 << 20
 CHUNK = 1 << 20
 TYPES = {
     **{f"F{bits}": f"float{bits}" for bits in (64, 32, 16)},
@@ -23,34 +22,24 @@ TYPES = {
 def tensors_in(path: Path) -> list[dict[str, Any]]:
     """Name, dtype, shape and digest of each tensor's little-endian bytes, by name, in the form that training lists.
 
-    Raises ValueError for what is no safetensors file, and OSError.
+    Raises ValueError for what is no sound safetensors file, and OSError.
     """
+    header = safetensors_header(path)
     with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= LONGEST_HEADER:
-            raise ValueError("it is no safetensors file")
-        try:
-            header = json.loads(file.read(length))
-            described = sorted((name, item) for name, item in header.items() if name != "__metadata__")
-            return [_tensor(file, 8 + length, name, item) for name, item in described]
-        except (KeyError, TypeError, AttributeError, RecursionError):
-            raise ValueError("its header is not that of a safetensors file") from None
+        return [_tensor(file, name, item) for name, item in sorted(header.items())]
 
 
-def _tensor(file: BinaryIO, start: int, name: str, item: dict[str, Any]) -> dict[str, Any]:
-    begin, end = item["data_offsets"]
-    if not 0 <= begin <= end:
-        raise ValueError(f"{name} lies outside of the file")
-    file.seek(start + begin)
-    digest, left = hashlib.sha256(), end - begin
+def _tensor(file: BinaryIO, name: str, item: Described) -> dict[str, Any]:
+    file.seek(item.begin)
+    digest, left = hashlib.sha256(), item.end - item.begin
     while left:
         data = file.read(min(CHUNK, left))
         if not data:
             raise ValueError(f"{name} is cut off")
         digest.update(data)
         left -= len(data)
-    dtype = TYPES.get(item["dtype"], str(item["dtype"]))
-    return {"name": name, "dtype": dtype, "shape": list(item["shape"]), "digest": PREFIX + digest.hexdigest()}
+    dtype = TYPES.get(item.dtype, item.dtype)
+    return {"name": name, "dtype": dtype, "shape": list(item.shape), "digest": PREFIX + digest.hexdigest()}
 
 
 def first_that_differs(before: list[dict[str, Any]], after: list[dict[str, Any]]) -> str | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from hsdc_schemas.digests import digest_bytes
-from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean, fail
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail
 from hsdc_schemas.records import Cells, Fault, decoded, long_fields, records, shown
 
 if TYPE_CHECKING:
@@ -40,7 +40,26 @@ FILE_FAULTS: Mapping[str, str] = {
     "E623": "the file is not a valid JSON list",
     "E624": "the file holds no rows",
     "E625": "the data set's schema names what it does not declare",
+    "E626": "the file is compressed",
+    "E627": "the file is larger than what is read at once",
+    "E628": "the file holds more rows than are read",
+    "E629": "so many rows are rejected that the file is another than what is declared",
 }
+MOST_BYTES = 1 << 30
+"""Of one file: it is read at once, and its text takes up to four times as much memory."""
+MOST_ROWS = 5_000_000
+"""Of one file, rejected ones included."""
+MOST_REJECTED = 100_000
+"""Of one file: each is kept with its line and reason."""
+COMPRESSED: Mapping[bytes, str] = {
+    b"\x1f\x8b": "gzip",
+    b"PK\x03\x04": "zip",
+    b"BZh": "bzip2",
+    b"\xfd7zXZ\0": "xz",
+    b"\x28\xb5\x2f\xfd": "zstandard",
+    b"\x04\x22\x4d\x18": "lz4",
+}
+"""How compressed files begin. None is unpacked: a few bytes could become more than any memory holds."""
 Heads: TypeAlias = Mapping[str, tuple[str, tuple[str, ...]]]
 
 
@@ -102,11 +121,23 @@ def read_rows(path: Path, name: str, dataset: Dataset, heads: Heads, limit: int 
                 rejected.append(Diagnostic(judged.code, Exit.NO, judged.message, place, judged.hint))
             if read == limit:
                 break
+            if read > MOST_ROWS or len(rejected) > MOST_REJECTED:
+                raise _too_many(name, rejected)
     if read == 0:
         raise fail("E624", Exit.NO, f"'{name}' holds no rows", hint="fill it, or name another file for this split")
     reasons = dict(sorted(Counter(d.code for d in rejected).items()))
     left_out = dict(sorted(filtered.items()))
     return RowsRead(tuple(rows), read, len(rows), tuple(rejected), reasons, digest_bytes(data), len(data), left_out)
+
+
+def _too_many(name: str, rejected: list[Diagnostic]) -> HsdcError:
+    if len(rejected) > MOST_REJECTED:
+        message = f"more than {MOST_REJECTED:,} rows of '{name}' are rejected; the first: {rejected[0].message}"
+        return fail(
+            "E629", Exit.NO, message, rejected[0].place, "declare the data set as the file is, or mend the file"
+        )
+    hint = "divide the file among several data sets, or take a sample of its rows"
+    return fail("E628", Exit.NO, f"'{name}' holds more than {MOST_ROWS:,} rows", hint=hint)
 
 
 def label_counts(rows: Iterable[Row], heads: Heads) -> dict[str, dict[str, int]]:
@@ -141,12 +172,21 @@ def _read(path: Path, name: str) -> bytes:
     try:
         if path.exists() and not path.is_file():
             raise fail("E620", Exit.ENVIRONMENT, f"'{name}' is not a regular file", hint="name a file, not a folder")
-        return path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except FileNotFoundError:
         raise fail("E620", Exit.ENVIRONMENT, f"'{name}' is not there", hint=hint) from None
     except OSError as error:
         message = f"'{name}' cannot be read: {error.strerror}"
         raise fail("E620", Exit.ENVIRONMENT, message, hint="make the file readable for this user") from None
+    if len(data) > MOST_BYTES:
+        hint = "divide the file among several data sets, or take a sample of its rows"
+        raise fail("E627", Exit.NO, f"'{name}' is larger than {MOST_BYTES:,} bytes", hint=hint)
+    for begins, what in COMPRESSED.items():
+        if data.startswith(begins):
+            message = f"'{name}' is compressed ({what}), and compressed files are not read"
+            raise fail("E626", Exit.NO, message, hint="unpack it, and name the unpacked file")
+    return data
 
 
 def _group_columns(dataset: Dataset) -> tuple[str, ...]:

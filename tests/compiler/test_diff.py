@@ -114,7 +114,7 @@ def test_another_component_is_inherited(campaign: Campaign) -> None:
 def test_bytes_of_inputs_are_read_from_git(campaign: Campaign) -> None:
     first = campaign.git("rev-parse", "HEAD")
     campaign.write("data/corpus/test.csv", "id,text,tone\na1,The door is shut.,cold\na2,In!,warm\na3,Out!,cold\n")
-    campaign.write("models/tiny/model.safetensors", "9876543210")
+    campaign.write("models/tiny/model.safetensors", "\3\0\0\0\0\0\0\0{}\n")
     second = campaign.commit()
     campaign.write("data/corpus/test.csv", "nothing that could be read")
     found = compare(campaign, first, second)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
 import csv
+import gzip
 import hashlib
+import lzma
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from reading import HEADER, HEADS, dataset, faults, read, refused, written
 
+from hsdc_schemas import rows
 from hsdc_schemas.errors import Exit, HsdcError
 from hsdc_schemas.records import MAX_ROW_BYTES
 from hsdc_schemas.rows import label_counts, read_rows
@@ -189,3 +194,40 @@ def test_a_schema_that_contradicts_itself(tmp_path: Path) -> None:
             read_rows(tmp_path / "x", "file:x", data, heads)
         assert caught.value.exit == Exit.SPEC
         assert caught.value.diagnostics[0].hint.startswith("did you mean")
+
+
+@pytest.mark.parametrize(
+    ("what", "pack"),
+    [
+        ("gzip", gzip.compress),
+        ("bzip2", bz2.compress),
+        ("xz", lzma.compress),
+        ("zip", lambda data: b"PK\x03\x04" + data),
+        ("zstandard", lambda data: b"\x28\xb5\x2f\xfd" + data),
+    ],
+)
+def test_a_compressed_file_is_not_read(tmp_path: Path, what: str, pack: Callable[[bytes], bytes]) -> None:
+    error = refused(tmp_path, pack(HEADER.encode() + b"a,text,neutral,sport\n" * 1000))
+    assert (error.diagnostics[0].code, error.exit) == ("E626", Exit.NO)
+    assert f"'file:rows' is compressed ({what})" in str(error)
+
+
+def test_bounds_of_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    row, data = "b{},text,neutral,sport\n", HEADER + "a,text,neutral,sport\n"
+    monkeypatch.setattr(rows, "MOST_BYTES", len(data))
+    assert read(tmp_path, data).kept == 1
+    error = refused(tmp_path, data + "\n")
+    assert (error.diagnostics[0].code, error.exit) == ("E627", Exit.NO)
+    monkeypatch.undo()
+    monkeypatch.setattr(rows, "MOST_ROWS", 3)
+    assert read(tmp_path, data + row.format(1) + row.format(2)).kept == 3
+    many = data + "".join(map(row.format, range(9)))
+    assert [fault.code for fault in refused(tmp_path, many).diagnostics] == ["E628"]
+    assert read(tmp_path, many, limit=2).kept == 2
+    monkeypatch.undo()
+    monkeypatch.setattr(rows, "MOST_REJECTED", 3)
+    assert faults(read(tmp_path, data + "\n" * 3)) == [("E602", line) for line in (3, 4, 5)]
+    error = refused(tmp_path, data + "\n" * 4)
+    assert "more than 3 rows of 'file:rows' are rejected; the first: the row has 0 cells" in str(error)
+    assert error.diagnostics[0].place is not None
+    assert error.diagnostics[0].place.line == 3
