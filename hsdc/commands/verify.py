@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,21 +22,24 @@ from hsdc_schemas.places import GENERATED, manifest_path
 
 STYLES = {"ok": "good", "missing": "warning", "damaged": "bad", "changed": "bad"}
 PLURALS = {"object": "objects", "action": "actions", "manifest": "manifests", "record": "records"}
+TRUSTED = ".hsdc/trusted.pem"
 
 
 def execute(options: argparse.Namespace) -> int:
     """Verify a run or the store."""
-    if (options.run is None) != options.store or (options.store and options.rerun):
-        raise fail("E000", Exit.SPEC, "name a run, or say --store", None, "see: hsdc verify --help")
+    _require_sense(options)
     root = project_root(Path.cwd())
+    findings: tuple[Finding, ...] = ()
     if options.store:
         findings = verify_store(root)
-    else:
-        _require_known(root, options.profile, options.run)
+    elif options.run is not None:
+        require_known(root, options.profile, options.run)
         findings = verify_run(root, options.profile, options.run)
+    if options.signed:
+        findings += tuple(_signatures(root, options))
     if not options.json:
         say(_summed(findings) if options.store else _lines(findings))
-        say([_last(options.run or "the store", findings)])
+        say([_last(options.run or ("the store" if options.store else "signatures"), findings)])
     code = Exit.NO if any(finding.contradicts for finding in findings) else Exit.DONE
     again = None
     if options.rerun:
@@ -52,6 +55,31 @@ def execute(options: argparse.Namespace) -> int:
     return int(code)
 
 
+def _require_sense(options: argparse.Namespace) -> None:
+    whole = options.store or (options.signed and options.run is None)
+    if (options.run is None) != whole or (whole and options.rerun):
+        raise fail("E000", Exit.SPEC, "name a run, or say --store or --signed", None, "see: hsdc verify --help")
+    if options.trust is not None and not options.signed:
+        raise fail("E000", Exit.SPEC, "--trust says whose signatures count", None, "say --signed too")
+
+
+def _signatures(root: Path, options: argparse.Namespace) -> Iterator[Finding]:
+    """Of the run; without one, of every run of the profile that has a record, and with --store of all profiles."""
+    from hsdc.commands.sign import signing
+
+    keys, signatures = signing("hsdc_runtime.keys"), signing("hsdc_runtime.signatures")
+    path = Path(options.trust) if options.trust is not None else root / TRUSTED
+    if options.trust is None and not path.is_file():
+        hint = f"say --trust FILE, or put public keys into {TRUSTED}"
+        raise fail("E547", Exit.ENVIRONMENT, "no key is trusted here, so no signature says anything", None, hint)
+    trusted = keys.trusted_keys(path)
+    if options.run is not None:
+        yield signatures.signature(root, options.profile, options.run, trusted)
+        return
+    for record in sorted((root / GENERATED).glob(f"{'*' if options.store else options.profile}/*.record.json")):
+        yield signatures.signature(root, record.parent.name, record.name.removesuffix(".record.json"), trusted)
+
+
 def project_root(start: Path) -> Path:
     """The nearest folder at or above `start` with something generated in it, or with specs."""
     for folder in (start, *start.parents):
@@ -61,7 +89,8 @@ def project_root(start: Path) -> Path:
     raise fail("E001", Exit.SPEC, message, None, "run hsdc inside a project")
 
 
-def _require_known(root: Path, profile: str, run: str) -> None:
+def require_known(root: Path, profile: str, run: str) -> None:
+    """Raise HsdcError where a run has no manifest in a profile, saying whether it has none yet or does not exist."""
     suffix = ".lock.json"
     known = sorted(path.name.removesuffix(suffix) for path in (root / GENERATED / profile).glob(f"*{suffix}"))
     if run in known:
@@ -97,7 +126,10 @@ def _rerun(root: Path, options: argparse.Namespace) -> Rerun | None:
 
 
 def _lines(findings: Iterable[Finding]) -> list[str]:
-    shown = [(finding.state, finding.kind, inert(finding.name), inert(finding.note)) for finding in findings]
+    shown = [
+        (found.state, found.kind, inert(found.name), f"{found.code and f'[{found.code}] '}{inert(found.note)}")
+        for found in findings
+    ]
     pairs = zip(shown, columns(shown), strict=True)
     return [style(state, STYLES[state], sys.stdout) + line[len(state) :] for (state, *_), line in pairs]
 
@@ -117,7 +149,7 @@ def _last(what: str, findings: Sequence[Finding]) -> str:
     counts = {state: sum(finding.state == state for finding in findings) for state in STYLES}
     bad = [f"{counts[state]} {state}" for state in ("damaged", "changed") if counts[state]]
     missing = f"{counts['missing']} missing" if counts["missing"] else ""
-    if bad:
+    if bad or any(finding.contradicts for finding in findings):
         return f"{what}: {', '.join([*bad, *filter(None, [missing])])}, {counts['ok']} ok"
     if missing:
         return f"{what}: nothing contradicts; {missing}, {counts['ok']} ok"

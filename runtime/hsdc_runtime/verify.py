@@ -28,32 +28,38 @@ _M = TypeVar("_M", Manifest, Record)
 
 @dataclass(frozen=True)
 class Finding:
-    """What was looked at, and how it is; `note` says more."""
+    """What was looked at, and how it is; `note` says more, and `code` has a page where it has to be there."""
 
     kind: str
     name: str
     state: State
     note: str = ""
+    code: str = ""
 
     @property
     def contradicts(self) -> bool:
-        """Whether it is something else than what is written of it; what is absent contradicts nothing."""
-        return self.state in ("damaged", "changed")
+        """Whether it is something else than what is written of it; what is absent contradicts nothing by itself."""
+        return self.state in ("damaged", "changed") or bool(self.code)
 
 
 def verify_run(root: Path, profile: str, run: str) -> tuple[Finding, ...]:
     """The manifest and record of a run, the objects that the record names, the inputs as locked, the ledger."""
-    manifest, plan = _sealed(root, manifest_path(profile, run), Manifest)
-    record, happened = _sealed(root, record_path(profile, run), Record)
-    found = [plan]
-    if record is None:
-        found.append(happened)
-    else:
-        found.append(_belongs(happened, manifest, record, (profile, run)))
+    manifest, record, both = documents(root, profile, run)
+    found = [*both]
+    if record is not None:
         found += _objects(Store(root), record)
     if manifest is not None:
         found += _inputs(root, manifest)
     return (*found, _ledger(root, record))
+
+
+def documents(root: Path, profile: str, run: str) -> tuple[Manifest | None, Record | None, tuple[Finding, Finding]]:
+    """The manifest and the record of a run, None where one cannot be read, and how both are."""
+    manifest, plan = _sealed(root, manifest_path(profile, run), Manifest)
+    record, happened = _sealed(root, record_path(profile, run), Record)
+    if record is not None:
+        happened = _belongs(happened, manifest, record, (profile, run))
+    return manifest, record, (plan, happened)
 
 
 def verify_store(root: Path) -> tuple[Finding, ...]:
