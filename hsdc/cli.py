@@ -215,7 +215,8 @@ def _sign(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _gc(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = (
         "List what of the store no manifest and no record in generated/ needs; what only superseded records name is "
-        "not needed. Removes nothing unless asked to, and never while a run is going on."
+        "not needed, nor is what killed processes left half written. Removes nothing unless asked to, and never while "
+        "a run is going on."
     )
     parser = commands.add_parser("gc", help="make room in the store", description=text, allow_abbrev=False)
     parser.add_argument("--delete", action="store_true", help="remove what is listed")

@@ -53,11 +53,8 @@ def scalar(value: str | int | float | bool | None) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float):
-        mantissa, exponent, power = repr(value).partition("e")
-        return mantissa + (".0" if exponent and "." not in mantissa else "") + exponent + power
-    if isinstance(value, int):
-        return str(value)
+    if isinstance(value, (int, float)):
+        return str(value)  # as everywhere: 2e-05, which YAML 1.2 reads as the number that it is
     if _PLAIN.match(value) and value.lower() not in _WORDS:
         return value
     return '"' + "".join(_ESCAPES.get(c) or (c if c.isprintable() else _escape(c)) for c in value) + '"'

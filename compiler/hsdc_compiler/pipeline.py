@@ -21,7 +21,7 @@ from hsdc_compiler.lock import Locker
 from hsdc_compiler.lower import Lowering, Resolved
 from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as KeyPath
-from hsdc_compiler.project import HEADERS, Document, Project, locked_packages
+from hsdc_compiler.project import HEADERS, LOCK, Document, Project, locked_packages
 from hsdc_compiler.refs import refs
 from hsdc_compiler.rules import claim, held_against, rules, unresolved
 from hsdc_compiler.sections import Sections
@@ -31,6 +31,13 @@ from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.spec import EXPERIMENTS, SLOTS, Experiment, Profile
 
 DEFAULT_PROFILE = "demo"
+UNLOCKED = Diagnostic(
+    "W012",
+    Exit.SPEC,
+    f"there is no {LOCK}, so manifests do not lock the packages that stages run with",
+    hint=f"write the versions of the environment that runs: pip freeze >{LOCK}",
+    severity="warning",
+)
 
 
 @dataclass
@@ -81,6 +88,8 @@ def compile_project(
     cache = locker.cache if locker else InputCache(root, rehash=rehash)
     locker = locker or Locker(root, cache, None if check_only else fetch)
     session = _Session(project, profile, Profile(), locker, locked_packages(project))
+    if lock and not partial and not session.packages:
+        session.faults.append(UNLOCKED)
     documents, unread = _documents(session)
     session.names = tuple(documents)
     wanted = _wanted(project, documents, names)

@@ -79,6 +79,9 @@ def _chosen(found: Origins, wanted: str | None) -> list[Path]:
 
 def _near(wanted: str, known: Iterable[str]) -> str:
     names = sorted(known)
+    begin = sorted((name for name in names if name.startswith(wanted)), key=len)
+    if begin:
+        return "did you mean " + " or ".join(f"'{name}'" for name in begin[:3]) + "?"
     hint = did_you_mean(wanted[:200], names)
     if hint.startswith("did"):
         return hint

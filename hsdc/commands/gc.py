@@ -50,7 +50,8 @@ def _lines(found: Sequence[Surplus]) -> list[str]:
 
 def _name(path: str) -> str:
     """The path below the store, its long digests cut."""
-    parts = path.removeprefix(".hsdc/").removeprefix("store/").split("/")[1:]
+    folder, *rest = path.removeprefix(".hsdc/").removeprefix("store/").split("/")
+    parts = rest or [folder]
     digest, dot, suffix = "".join(parts).partition(".")
     return inert(f"{digest[:12]}{dot}{suffix}".removesuffix(".json") if len(digest) >= 32 else "/".join(parts))
 

@@ -14,6 +14,7 @@ from types import FrameType
 from hsdc import scores_view
 from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
+from hsdc.terminal import show_diagnostics
 from hsdc_runtime.inputs import MADE, verify_inputs
 from hsdc_runtime.plan import on_processes
 from hsdc_runtime.run import Outcome, finished_record, run
@@ -23,7 +24,10 @@ from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail,
 from hsdc_schemas.factors import essence
 from hsdc_schemas.manifest import Manifest, load_sealed
 from hsdc_schemas.places import manifest_path
+from hsdc_schemas.record import Record
 from hsdc_schemas.spec import Execution
+
+OF_ONE_RECORD = {"E502", "E503"}  # a record that cannot be read stops its own run, and what is compared with it
 
 
 class Stop:
@@ -53,7 +57,7 @@ class Stop:
 
 
 def execute(options: argparse.Namespace) -> int:
-    """Run what is asked for or out of date; stop at the first that fails."""
+    """Run what is asked for or out of date; stop at the first that fails, but for one whose record is not intact."""
     root = _root(options)
     listed = _listed(root, options)
     every = [name for names in listed.values() for name in names]
@@ -64,22 +68,29 @@ def execute(options: argparse.Namespace) -> int:
     manifests = {name: _manifest(root, options.profile, name) for name in names}
     every_manifest = tuple(manifests.values())
     # A run that is only compared with needs its record, not its store: the record may be from another machine.
-    manifests = {name: item for name, item in manifests.items() if name in asked or finished_record(root, item) is None}
+    manifests = {name: item for name, item in manifests.items() if name in asked or not _finished(root, item)}
     if not manifests and not options.json:
         print(f"every run of profile {options.profile} is up to date")
-    codes, results = [], []
+    codes: list[Exit] = []
+    results: list[Outcome] = []
+    unread: list[Diagnostic] = []
     stop = Stop()
     with stop.listening():
         for manifest in manifests.values():
             try:
                 outcome = _run(root, manifest, stop, options)
             except HsdcError as error:
+                if {fault.code for fault in error.diagnostics} <= OF_ONE_RECORD:
+                    unread += error.diagnostics
+                    show_diagnostics(error.diagnostics)
+                    codes.append(error.exit)
+                    continue
                 if options.json:
-                    _print_json(results, error.diagnostics)
+                    _print_json(results, [*unread, *error.diagnostics])
                 raise
             except (Interrupted, Busy) as reason:
                 if options.json:
-                    _print_json(results)
+                    _print_json(results, unread)
                 word = "interrupted" if isinstance(reason, Interrupted) else "busy"
                 print(f"{word}: {reason}; run again to continue", file=sys.stderr)
                 return int(Exit.INTERRUPTED)
@@ -88,10 +99,18 @@ def execute(options: argparse.Namespace) -> int:
             if not options.json:
                 _show(outcome)
     if options.json:
-        _print_json(results)
+        _print_json(results, unread)
     elif results:
         _show_pooled(root, every_manifest)
     return int(max(codes, default=Exit.DONE))
+
+
+def _finished(root: Path, manifest: Manifest) -> Record | None:
+    """The record of a manifest; None where there is none that can be read, which is said when the run's turn comes."""
+    try:
+        return finished_record(root, manifest)
+    except HsdcError:
+        return None
 
 
 def _print_json(results: Sequence[Outcome], diagnostics: Sequence[Diagnostic] = ()) -> None:
@@ -230,7 +249,7 @@ def _where(execution: Execution) -> str:
 
 
 def _show_pooled(root: Path, manifests: Sequence[Manifest]) -> None:
-    found = [(manifest, finished_record(root, manifest)) for manifest in manifests if manifest.matrix is not None]
+    found = [(manifest, _finished(root, manifest)) for manifest in manifests if manifest.matrix is not None]
     lines = pooled((manifest, record) for manifest, record in found if record is not None)
     if lines:
         print("\n".join(lines))

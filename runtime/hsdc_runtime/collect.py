@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hsdc_runtime.ledger import Ledger
+from hsdc_runtime.leftovers import leftovers
 from hsdc_runtime.locks import alone
 from hsdc_runtime.rerun import AREA
 from hsdc_runtime.store import Store
@@ -54,7 +55,7 @@ def surplus(root: Path) -> tuple[tuple[Surplus, ...], str]:
     Raises HsdcError where a manifest or record cannot be read, so that nobody knows what it needs.
     """
     if not Store(root).folder.is_dir():
-        return (), ""
+        return tuple(_left(root)), ""
     try:
         with alone(root):
             return _surplus(root), ""
@@ -65,7 +66,10 @@ def surplus(root: Path) -> tuple[tuple[Surplus, ...], str]:
 def collect(root: Path) -> tuple[Surplus, ...]:
     """Remove what nobody needs, while nobody works; raises Busy where somebody does, and HsdcError as `surplus`."""
     if not Store(root).folder.is_dir():
-        return ()
+        found = tuple(_left(root))
+        for item in found:
+            _remove(root / item.path)
+        return found
     with alone(root):
         found = _surplus(root)
         for item in found:  # actions come first: none ever names an object that is gone
@@ -91,7 +95,12 @@ def _surplus(root: Path) -> tuple[Surplus, ...]:
     if found and not needed.anything:
         message = f"{GENERATED}/ holds no manifest and no record, so nothing says what of the store is needed"
         raise fail("E521", Exit.ENVIRONMENT, message, None, "hsdc compile, or take the records back from git")
-    return tuple(found)
+    return (*found, *_left(root))
+
+
+def _left(root: Path) -> Iterator[Surplus]:
+    for path in leftovers(root):
+        yield _item(root, "leftover", path, "half written by a process that was killed")
 
 
 def _needed(root: Path) -> Needed:

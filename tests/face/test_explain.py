@@ -197,6 +197,8 @@ def leaves(value: object, path: tuple[str, ...] = ()) -> list[tuple[tuple[str, .
     ("wanted", "hint"),
     [
         ("trainng.epochs", "did you mean 'training.epochs'?"),
+        ("training.learn", "did you mean 'training.learning_rate'?"),
+        ("heads.t", "did you mean 'heads.tone' or 'heads.topic' or 'heads.tone.loss'?"),
         ("max_grad_norm", "did you mean 'training.max_grad_norm'?"),
     ],
 )

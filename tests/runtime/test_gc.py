@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -198,4 +202,40 @@ def test_without_manifests_and_records_nothing_is_removed(project: Path, hsdc) -
 
 def test_a_project_without_a_store_has_nothing_to_remove(fresh: Path, hsdc) -> None:
     assert hsdc("gc", "--delete").out.startswith("nothing to remove")
+    assert not (fresh / STORE).exists()
+
+
+def test_half_written_files_of_killed_processes_are_removed(project: Path, hsdc) -> None:
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    mine, dead = os.getpid(), gone.pid
+    left = {
+        put(project, f"generated/demo/.base.lock.json.{dead}.part"),
+        put(project, f".hsdc/cache/.compiled-demo.json.{dead}.part"),
+        put(project, f".hsdc/.ledger.head.{dead}.part"),
+        put(project, f"generated/demo/.old.record.json.{mine}.part"),
+    }
+    yesterday = time.time() - 25 * 3600
+    os.utime(project / f"generated/demo/.old.record.json.{mine}.part", (yesterday, yesterday))
+    kept = {
+        put(project, f"generated/demo/.base.record.json.{mine}.part"),
+        put(project, "generated/demo/notes.part"),
+        put(project, f"generated/demo/.base.record.json.{dead}.part.txt"),
+    }
+    found = listed(hsdc("gc", "--json"))
+    assert {item["path"] for item in found["entries"]} == left
+    assert {item["kind"] for item in found["entries"]} == {"leftover"}
+    assert f".ledger.head.{dead}.part" in hsdc("gc").out
+    assert all((project / path).exists() for path in left | kept)
+    assert hsdc("gc", "--delete").code == 0
+    assert not any((project / path).exists() for path in left)
+    assert all((project / path).exists() for path in kept)
+
+
+def test_half_written_files_where_there_is_no_store(fresh: Path, hsdc) -> None:
+    path = put(fresh, "generated/demo/.base.lock.json.4194305.part")  # beyond what Linux numbers processes with
+    assert not (fresh / STORE).exists()
+    assert [item["path"] for item in listed(hsdc("gc", "--json"))["entries"]] == [path]
+    assert hsdc("gc", "--delete").code == 0
+    assert not (fresh / path).exists()
     assert not (fresh / STORE).exists()

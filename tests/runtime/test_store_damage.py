@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tiny_project import action_file, record, stored
+from tiny_project import action_file, record, spec, stored
 
 from hsdc_runtime.store import Damaged, Store
 
@@ -169,3 +169,26 @@ def test_a_row_longer_than_the_model_has_positions(fresh: Path, hsdc) -> None:
     answer = hsdc("run", "base")
     assert answer.code == 2
     assert "set encoder.max_length to 4 at most" in answer.err
+
+
+@pytest.mark.parametrize("junk", ["{}\n", "<<<<<<< ours\n"])
+def test_a_record_that_is_junk_stops_its_own_run_only(project: Path, hsdc, junk: str) -> None:
+    (project / "specs/far.yaml").unlink()  # `again` is compared with `base`
+    for name in ("warmer", "other_seed"):
+        (project / f"specs/{name}.yaml").unlink()
+    spec(project, "zero", "budget: 1\nchange: {evaluation: {cross_slices: false}}\n")
+    assert hsdc("compile").code == 0
+    path = project / "generated/demo/base.record.json"
+    path.write_text(junk)
+    answer = hsdc("run")
+    assert answer.code == 1
+    code = "E502" if junk.startswith("<") else "E503"
+    assert answer.err.count(f"error[{code}] generated/demo/base.record.json") == 2, "of base and of again"
+    assert (project / "generated/demo/zero.record.json").exists()
+    assert not (project / "generated/demo/again.record.json").exists()
+    assert path.read_text() == junk
+    answer = hsdc("run", "--json", "base", "zero")
+    assert answer.code == 1
+    said = json.loads(answer.out)
+    assert [item["run"] for item in said["records"]] == ["zero"]
+    assert [item["code"] for item in said["diagnostics"]] == [code]
