@@ -53,6 +53,11 @@ class Session:
 
 LIGHT = (
     Session(
+        "init",
+        "A small project to begin with, in a folder of its own; the sessions below are from another one.",
+        (Step("hsdc init trial"),),
+    ),
+    Session(
         "ls",
         "Where the campaign stands: what extends what, how many factors a run changes of those it may, its score and "
         "state. Nothing is locked yet.",

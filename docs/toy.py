@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import random
 import shutil
-import struct
-from collections.abc import Iterator
 from pathlib import Path
+
+from hsdc.toy_model import toy_files
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS = ("run1", "run2", "run4", "run6_gradient_flow", "run8_restore_r4")
@@ -28,8 +26,6 @@ execution:
   limits: {epochs: 3, rows: 96}
 """
 MODEL = "hsdc: 1\nmodel: toy\ntitle: Four layers with made-up weights\nsource: file:models/toy\n"
-HIDDEN, LAYERS, INNER, POSITIONS = 16, 4, 32, 256
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,;:!?'\"()-"
 
 
 def lay(root: Path) -> None:
@@ -41,98 +37,6 @@ def lay(root: Path) -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
     (root / ".gitignore").write_text(".hsdc/\n")
-    _toy(root / "models/toy")
-
-
-def _toy(folder: Path) -> None:
-    """A BERT that reads letters; its weights are the same on every machine."""
-    folder.mkdir(parents=True)
-    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *LETTERS, *(f"##{letter}" for letter in LETTERS)]
-    vocabulary = {piece: number for number, piece in enumerate(pieces)}
-    config = {
-        "architectures": ["BertModel"],
-        "model_type": "bert",
-        "vocab_size": len(pieces),
-        "hidden_size": HIDDEN,
-        "num_hidden_layers": LAYERS,
-        "num_attention_heads": 2,
-        "intermediate_size": INNER,
-        "max_position_embeddings": POSITIONS,
-        "type_vocab_size": 2,
-        "pad_token_id": 0,
-    }
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
-    tokenizer = {"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": POSITIONS, **special}
-    _json(folder / "config.json", config)
-    _json(folder / "tokenizer_config.json", tokenizer)
-    _json(folder / "tokenizer.json", _tokenizer(vocabulary))
-    (folder / "model.safetensors").write_bytes(_weights(len(pieces)))
-
-
-def _json(path: Path, value: object) -> None:
-    path.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-
-
-def _tokenizer(vocabulary: dict[str, int]) -> dict[str, object]:
-    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    first, last = ({"SpecialToken": {"id": name, "type_id": 0}} for name in ("[CLS]", "[SEP]"))
-    text = {"Sequence": {"id": "A", "type_id": 0}}
-    tokens = {name: {"id": name, "ids": [vocabulary[name]], "tokens": [name]} for name in ("[CLS]", "[SEP]")}
-    template = {"type": "TemplateProcessing", "single": [first, text, last], "pair": [], "special_tokens": tokens}
-    model = {
-        "type": "WordPiece",
-        "unk_token": "[UNK]",
-        "continuing_subword_prefix": "##",
-        "max_input_chars_per_word": 100,
-        "vocab": vocabulary,
-    }
-    return {
-        "version": "1.0",
-        "truncation": None,
-        "padding": None,
-        "added_tokens": [{"id": number, "content": list(vocabulary)[number], **added} for number in range(4)],
-        "normalizer": {
-            "type": "BertNormalizer",
-            "clean_text": True,
-            "handle_chinese_chars": True,
-            "strip_accents": None,
-            "lowercase": True,
-        },
-        "pre_tokenizer": {"type": "BertPreTokenizer"},
-        "post_processor": template,
-        "decoder": None,
-        "model": model,
-    }
-
-
-def _shapes(pieces: int) -> Iterator[tuple[str, tuple[int, ...]]]:
-    square, row = (HIDDEN, HIDDEN), (HIDDEN,)
-    for name, count in (("word", pieces), ("position", POSITIONS), ("token_type", 2)):
-        yield f"embeddings.{name}_embeddings.weight", (count, HIDDEN)
-    norms, dense = ["embeddings.LayerNorm"], [("pooler.dense", square)]
-    for layer in (f"encoder.layer.{number}" for number in range(LAYERS)):
-        dense += [(f"{layer}.attention.{name}", square) for name in ("self.query", "self.key", "self.value")]
-        dense += [(f"{layer}.attention.output.dense", square), (f"{layer}.intermediate.dense", (INNER, HIDDEN))]
-        dense += [(f"{layer}.output.dense", (HIDDEN, INNER))]
-        norms += [f"{layer}.attention.output.LayerNorm", f"{layer}.output.LayerNorm"]
-    for name, shape in dense:
-        yield from ((f"{name}.weight", shape), (f"{name}.bias", shape[:1]))
-    for name in norms:
-        yield from ((f"{name}.weight", row), (f"{name}.bias", row))
-
-
-def _weights(pieces: int) -> bytes:
-    """Tensors in the format safetensors: the length of the header, the header, the numbers."""
-    source, header, body = random.Random(7), {}, b""
-    for name, shape in _shapes(pieces):
-        count = shape[0] * (shape[1] if len(shape) > 1 else 1)
-        if name.endswith("bias"):
-            values = [0.0] * count
-        else:
-            values = [1.0] * count if "LayerNorm" in name else [source.uniform(-0.2, 0.2) for _ in range(count)]
-        data = struct.pack(f"<{count}f", *values)
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(body), len(body) + len(data)]}
-        body += data
-    text = json.dumps({"__metadata__": {"format": "pt"}, **header}).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text + body
+    (root / "models/toy").mkdir(parents=True)
+    for name, data in toy_files().items():
+        (root / "models/toy" / name).write_bytes(data)

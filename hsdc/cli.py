@@ -83,7 +83,23 @@ def command_line() -> argparse.ArgumentParser:
         choices = ("bash", "zsh", "fish")
         parser.add_argument(option, action=_Completion, nargs="?", choices=choices, metavar="SHELL", help=text)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    grammars = (_new, _set, _fmt, _compile, _run, _explain, _show, _ls, _diff, _compare, _verify, _sign, _gc, _schema)
+    grammars = (
+        _init,
+        _new,
+        _set,
+        _fmt,
+        _compile,
+        _run,
+        _explain,
+        _show,
+        _ls,
+        _diff,
+        _compare,
+        _verify,
+        _sign,
+        _gc,
+        _schema,
+    )
     for grammar in grammars:
         grammar(commands)
     for name, below in commands.choices.items():
@@ -231,6 +247,15 @@ def _schema(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _profile(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--profile", type=_name, default="demo", metavar="P", help="where it runs (default: demo)")
+
+
+def _init(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = (
+        "Write a small project that compiles at once: a run, sample rows, a toy of a model, a profile, editor schemas."
+    )
+    parser = commands.add_parser("init", help="a fresh project", description=text, allow_abbrev=False)
+    parser.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="where (default: the current folder)")
+    parser.add_argument("--json", action="store_true", help="data as JSON on stdout")
 
 
 def _new(commands: argparse._SubParsersAction[_Parser]) -> None:

@@ -14,6 +14,11 @@ exit codes: 0 done; 1 the answer is no; 2 the spec or the call is wrong; 3 polic
 """
 
 EXAMPLES_OF = {
+    "init": """\
+examples:
+  hsdc init                                          a project in the current folder
+  hsdc init trial                                    the same in a new folder
+""",
     "new": """\
 examples:
   hsdc new run9 --from run4                          a run that changes nothing yet

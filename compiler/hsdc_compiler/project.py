@@ -29,7 +29,13 @@ def find_root(start: Path) -> Path:
     for folder in (start, *start.parents):
         if (folder / SPECS).is_dir():
             return folder
-    raise fail("E001", Exit.SPEC, f"no folder '{SPECS}' here or above", None, "run hsdc inside a project")
+    raise fail(
+        "E001",
+        Exit.SPEC,
+        f"no folder '{SPECS}' here or above",
+        None,
+        "run hsdc inside a project, or make one: hsdc init",
+    )
 
 
 @dataclass(frozen=True)

@@ -86,7 +86,7 @@ def project_root(start: Path) -> Path:
         if (folder / GENERATED).is_dir() or (folder / "specs").is_dir():
             return folder
     message = f"no folder '{GENERATED}' or 'specs' here or above"
-    raise fail("E001", Exit.SPEC, message, None, "run hsdc inside a project")
+    raise fail("E001", Exit.SPEC, message, None, "run hsdc inside a project, or make one: hsdc init")
 
 
 def require_known(root: Path, profile: str, run: str) -> None:

@@ -1,0 +1,93 @@
+"""`hsdc init`: a fresh project that compiles at once, with one run, data set, model and profile to be changed."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import re
+from collections.abc import Iterator
+from importlib import metadata
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from hsdc.output import inert, say
+from hsdc.toy_model import toy_files
+from hsdc_schemas.digests import write_atomically
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
+from hsdc_schemas.export import schemas
+from hsdc_schemas.tables import ENCODER
+
+LOCK = "locks/runtime.txt"
+IGNORE = ".gitignore"
+HEAD = "# What stages run with. Manifests lock these versions, so a change here changes what results stand for.\n"
+
+
+def execute(options: argparse.Namespace) -> int:
+    """Write the project, unless one of its files is there already."""
+    root = Path(options.folder)
+    project = {**_starter(), **_model(), **schemas(), **_lock()}
+    ignored = os.path.lexists(root / IGNORE)
+    if ignored:
+        del project[IGNORE]
+    there = ["specs"] if os.path.lexists(root / "specs") else [path for path in project if os.path.lexists(root / path)]
+    if there:
+        raise HsdcError(
+            Diagnostic("E009", Exit.SPEC, f"{inert(str(root / path))} is there already", None, "choose another folder")
+            for path in there
+        )
+    for path, data in project.items():
+        write_atomically(root / path, data, durable=False)
+    if options.json:
+        print(json.dumps({"version": 1, "folder": options.folder, "written": list(project)}, indent=2))
+    else:
+        say(_told(options.folder, project, ignored=ignored))
+    return int(Exit.DONE)
+
+
+def _starter() -> dict[str, bytes]:
+    """The files that ship, by their paths in the new project."""
+    return {
+        path if path != "gitignore" else IGNORE: item.read_bytes() for path, item in _below(files("hsdc") / "starter")
+    }
+
+
+def _below(folder: Traversable, path: str = "") -> Iterator[tuple[str, Traversable]]:
+    for item in sorted(folder.iterdir(), key=lambda item: item.name):
+        if item.is_dir():
+            yield from _below(item, f"{path}{item.name}/")
+        else:
+            yield f"{path}{item.name}", item
+
+
+def _model() -> dict[str, bytes]:
+    """A toy that knows the words of the training rows."""
+    rows = csv.DictReader(io.StringIO((files("hsdc") / "starter/data/notes/train.csv").read_text("utf-8")))
+    words = {word for row in rows for word in re.findall(r"[a-z]+", row["text"].lower())}
+    return {f"models/toy/{name}": data for name, data in toy_files(words).items()}
+
+
+def _lock() -> dict[str, bytes]:
+    """What is installed of the packages that stages use; nothing where none is."""
+    found = {}
+    for name in sorted({package for stage in ENCODER for package in stage.packages}):
+        try:
+            found[name] = metadata.version(name).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            continue
+    lines = "".join(f"{name}=={version}\n" for name, version in found.items())
+    return {LOCK: (HEAD + lines).encode()} if found else {}
+
+
+def _told(folder: str, project: dict[str, bytes], *, ignored: bool) -> list[str]:
+    lines = [f"written: {path}" for path in project if path.startswith("specs/")]
+    lines.append("written: sample rows in data/, a toy of a model in models/, schemas for editors in schemas/")
+    if LOCK not in project:
+        lines.append("the extra 'runtime' is not installed, so no package is locked: pip install 'hsdc[runtime]'")
+    if ignored:
+        lines.append(f"{IGNORE} was there already: let git ignore .hsdc/")
+    enter = "" if folder == "." else f"cd {inert(folder)} && "
+    return [*lines, f"next: {enter}hsdc compile && hsdc run"]
