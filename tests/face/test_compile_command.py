@@ -228,10 +228,8 @@ def test_outside_of_a_project(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     code, _, err = hsdc(capsys, "compile")
-    assert (code, err) == (
-        2,
-        "error[E001] no folder 'specs' here or above; run hsdc inside a project, or make one: hsdc init\n",
-    )
+    said = "no folder 'specs' here or above; run hsdc inside a project, or make one: hsdc init"
+    assert (code, err) == (2, f"error[E001] {said}\n")
 
 
 def test_named_runs_are_compiled_alone(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
