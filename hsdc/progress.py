@@ -137,9 +137,9 @@ def _made(event: StageFinished) -> str:
     if "spent" in facts:
         more = f"  {facts['asked']} asked, {facts['kept']} known, {sum(facts['retries'].values())} tried again"
         return more + (f", {facts['spent']:.4f} spent" if facts["spent"] is not None else "")
-    if "unparseable" in facts and facts["unparseable"]["rows"]:
+    if "unreadable" in facts and facts["unreadable"]["rows"]:
         faults = ", ".join(f"{count} {fault.replace('_', ' ')}" for fault, count in facts["faults"].items())
-        return f"  {facts['unparseable']['rows']} of {facts['rows']} answers cannot be read: {faults}"
+        return f"  {facts['unreadable']['rows']} of {facts['rows']} answers cannot be read: {faults}"
     return ""
 
 

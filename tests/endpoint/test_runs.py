@@ -196,6 +196,25 @@ def test_what_was_asked_and_what_cannot_be_read_is_said(project: Path, capsys: p
     assert "3 of 6 answers cannot be read: 3 unknown label" in said
 
 
+def test_a_finished_run_has_scores_and_can_be_verified(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Server(says) as server:
+        place(project, server.url)
+        assert main(["run", "asks"]) == 0
+        assert len(server.asked) == 6
+        found = json.loads((project / "generated/demo/asks.record.json").read_bytes())
+        facts = {stage["name"]: stage["facts"] for stage in found["stages"]}
+        assert facts["ask"]["models"] == {"served": 6}
+        assert facts["parse"]["faults"] == {"unknown_label": 3}
+        assert "label" in json.dumps(facts["score"])
+        assert main(["verify", "asks", "--rerun"]) == 0
+        assert len(server.asked) == 12, "what is executed again is asked again"
+        assert "identical" in capsys.readouterr().out
+        server.answer = lambda *_: ok("normal")
+        assert main(["verify", "asks", "--rerun"]) == 1
+        assert "ask" in capsys.readouterr().out
+    assert holds_the_key(project) == []
+
+
 def test_a_run_that_is_told_to_stop_leaves_with_75_and_keeps_what_it_has(project: Path) -> None:
     with Server(lambda asked, before: Says(body=says(asked, before).body, slow=0.3)) as server:
         place(project, server.url)

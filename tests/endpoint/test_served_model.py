@@ -89,7 +89,7 @@ def test_without_one_what_cannot_be_read_is_a_counted_fault(
     made = ask(question(tmp_path, served, monkeypatch, schema=False, most=3))
     assert made.facts["finish"] == {"length": 3}
     found = parsing(tmp_path, {"ask": {"replies": made.files["replies"].read_text("utf-8")}}, form=JSON)
-    assert found.facts["unparseable"]["rows"] == 3
+    assert found.facts["unreadable"]["rows"] == 3
     assert set(found.facts["faults"]) <= {"truncated", "refusal"}
 
 

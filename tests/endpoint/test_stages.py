@@ -239,14 +239,14 @@ def test_every_reply_is_an_answer_or_a_counted_fault(tmp_path: Path, source: str
         "labels": {"hate": 1, "offensive": 1, "neither": 0},
         "faults": {"filtered": 2, "truncated": 1, "refusal": 1},
         "ignored_fields": {"confidence": 1},
-        "unparseable": {"policy": "wrong", "rows": 4},
+        "unreadable": {"policy": "wrong", "rows": 4},
     }
 
 
-def test_rows_without_an_answer_are_left_out_or_fail_the_run_where_the_spec_says_so(tmp_path: Path) -> None:
+def test_rows_without_an_answer_stay_for_the_scores_or_fail_the_run_where_the_spec_says_so(tmp_path: Path) -> None:
     made = parsing(tmp_path, {"ask": {"replies": jsonl(REPLIES)}}, policy="drop")
-    assert [row["id"] for row in lines(made, "parsed")] == ["a", "e"]
-    assert made.facts["unparseable"] == {"policy": "drop", "rows": 4}
+    assert [row["id"] for row in lines(made, "parsed")] == [row["id"] for row in REPLIES]
+    assert made.facts["unreadable"] == {"policy": "drop", "rows": 4}
     assert made.facts["rows"] == 6
     with pytest.raises(HsdcError) as raised:
         parsing(tmp_path, {"ask": {"replies": jsonl(REPLIES)}}, policy="error")
@@ -279,7 +279,7 @@ def test_the_likeliest_label_is_the_answer_and_the_first_of_equals(tmp_path: Pat
     assert [row["label"] for row in lines(made, "parsed")] == ["offensive", "hate", "hate"]
     assert made.facts["labels"] == {"hate": 2, "offensive": 1, "neither": 0}
     assert made.facts["ties"] == 1, "-6 over 4 tokens and -9 over 6 are equal"
-    assert made.facts["unparseable"]["rows"] == 0
+    assert made.facts["unreadable"]["rows"] == 0
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def parse(work: Work) -> Made:
         rows, facts = _read(made["replies"], form)
     policy = work.experiment["evaluation"]["unparseable"]
     faulty = [row for row in rows if row["label"] is None]
-    facts["unparseable"] = {"policy": policy, "rows": len(faulty)}
+    facts["unreadable"] = {"policy": policy, "rows": len(faulty)}
     if faulty and policy == "error":
         raise _unparseable(faulty, len(rows))
     path = work.folder / "parsed.jsonl"
