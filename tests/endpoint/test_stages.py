@@ -15,6 +15,7 @@ import pytest
 from hsdc_runtime.inputs import Located
 from hsdc_runtime.stages.ask import ask
 from hsdc_runtime.stages.parse import parse
+from hsdc_runtime.watch import Watch
 from hsdc_runtime.work import Interrupted, Made, Output, Work
 from hsdc_schemas.errors import Exit, HsdcError
 from tests.endpoint.asking import SECRET
@@ -49,6 +50,7 @@ def work_at(tmp_path: Path, experiment: dict[str, Any], needs: dict[str, dict[st
         responses=tmp_path / "responses",
         progress=more.get("progress", lambda *_: None),
         stop=more.get("stop", lambda: False),
+        watch=more.get("watch") or Watch(lambda *_: None),
     )
 
 

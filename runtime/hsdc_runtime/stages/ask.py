@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ def ask(work: Work) -> Made:
         body = {"model": endpoint.served, "messages": prompt["messages"], **parameters}
         ids.append(prompt["id"])
         requests.append(Request(f"prompt {shown(prompt['id'])}", endpoint.url, body))
+
+    def progress(done: int, total: int, figures: Mapping[str, Any]) -> None:
+        work.watch.doing(f"waiting for the endpoint, {done} of {total} responses are here")
+        work.progress(done, total, dict(figures))
+
+    work.watch.doing("waiting for the endpoint's first response")
     found = gather(
         Address(work.inputs.endpoint, endpoint.key or ""),
         key_from(endpoint.key or "", os.environ),
@@ -39,7 +45,7 @@ def ask(work: Work) -> Made:
         work.responses,
         patience=_patience(typed(Requests, work.execution["requests"])),
         prices=endpoint.prices,
-        progress=work.progress,
+        progress=progress,
         stop=work.stop,
     )
     replies = [found.replies[request.digest] for request in requests]
