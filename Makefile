@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # The environment is .venv and nothing around it.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV
 
-.PHONY: help setup setup-dev demo test lint types fmt bench fuzz soak clean
+.PHONY: help setup setup-dev demo test lint types fmt bench fuzz soak sarif clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,12 @@ fuzz: $(DEV)  ## fuzz the readers of specs and manifests for two minutes
 
 soak: $(RUNTIME)  ## kill compilations, runs and writers of the ledger 300 times: what they leave must be whole
 	$(BIN)/python tests/soak/soak.py
+
+sarif: $(DEV)  ## check the SARIF output against the schema of OASIS, which an npm package carries
+	mkdir -p .cache/sarif
+	cd .cache/sarif && npm pack --silent @microsoft/sarif-multitool-linux@5.7.0 >/dev/null
+	tar -xzf .cache/sarif/microsoft-sarif-multitool-linux-5.7.0.tgz -C .cache/sarif package/sarif-2.1.0.json
+	$(BIN)/python -m pytest -q tests/face/test_sarif_schema.py
 
 clean:  ## remove .venv, build leftovers and caches; results in .hsdc and generated stay
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
