@@ -25,7 +25,7 @@ ABOVE = {  # what of ours each package may not import
 }
 HEAVY = {"torch", "transformers", "peft", "accelerate", "safetensors", "tokenizers"}
 HEAVY |= {"numpy", "sklearn", "scipy", "pandas", "datasets"}
-HEAVY_ROOMS = ("runtime/hsdc_runtime/stages/", "runtime/hsdc_runtime/nn/")
+HEAVY_ROOMS = ("runtime/hsdc_runtime/stages/", "runtime/hsdc_runtime/nn/", "runtime/hsdc_runtime/making/")
 NUMBERS = {"numpy"}  # alone may also stand where figures are resampled, and those files are imported only when needed
 NUMBERS_ROOMS = tuple(f"schemas/hsdc_schemas/{name}.py" for name in ("resampling", "ranking", "judged", "contrast"))
 NUMBERS_ROOMS += ("schemas/hsdc_schemas/comparison.py",)

@@ -161,7 +161,7 @@ def _record(
     times: tuple[datetime, datetime, float],
 ) -> Record:
     scores, gates, verdict = results
-    rows = stages[0].facts["splits"]
+    rows = next(stage.facts["splits"] for stage in stages if "splits" in stage.facts)
     counts = {
         split: RowCounts(read=f["read"], kept=f["kept"], filtered=f["filtered"], rejected=f["rejected"])
         for split, f in rows.items()
