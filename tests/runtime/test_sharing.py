@@ -82,6 +82,6 @@ def test_the_runs_of_a_matrix_by_its_name_and_by_their_own(fresh: Path, hsdc) ->
     assert answer.out.count("scores of sweep.seed-") == 2
     assert (fresh / "generated/demo/sweep.seed-14.record.json").is_file()
     assert "pooled over replicates" in answer.out
-    assert answer.out.splitlines()[-1].split()[:3] == ["sweep", "–", "2"]
+    assert answer.out.splitlines()[-3].split()[:4] == ["sweep", "–", "2", "overall"]
     assert hsdc("run", "sweep.seed-15").code == 2
     assert hsdc("run").code == 0

@@ -57,7 +57,7 @@ def test_what_is_intact_is_ok_and_nothing_is_changed(project: Path, hsdc, argume
     answer = hsdc("verify", *arguments)
     assert (answer.code, answer.err) == (0, "")
     assert faults(answer.out) == []
-    assert answer.out.splitlines()[-1] == {"base": "base: all 15 ok", "--store": "the store: all 21 ok"}[arguments[0]]
+    assert answer.out.splitlines()[-1] == {"base": "base: all 16 ok", "--store": "the store: all 22 ok"}[arguments[0]]
     assert snapshot(project) == before
 
 
@@ -93,7 +93,7 @@ def test_a_flipped_bit_is_noticed(project: Path, hsdc, kind: str, of_the_run: li
     answer = hsdc("verify", "--store")
     assert answer.code == 1
     assert [row[:2] for row in faults(answer.out)] == [["damaged", of_the_run[0] if of_the_run else "action"]]
-    assert answer.out.splitlines()[-1].startswith("the store: 1 damaged, 20 ok")
+    assert answer.out.splitlines()[-1].startswith("the store: 1 damaged, 21 ok")
     if of_the_run is not None:
         answer = hsdc("verify", "base")
         assert answer.code == 1
@@ -115,7 +115,7 @@ def test_what_is_absent_is_said_and_contradicts_nothing(project: Path, hsdc) -> 
         ["missing", "ledger", LEDGER],
     ]
     assert faults(answer.out) == expected
-    assert answer.out.splitlines()[-1] == "base: nothing contradicts; 3 missing, 12 ok"
+    assert answer.out.splitlines()[-1] == "base: nothing contradicts; 3 missing, 13 ok"
     assert [row[:2] for row in faults(hsdc("verify", "--store").out)] == [["missing", "action"], ["missing", "ledger"]]
 
 
