@@ -11,7 +11,7 @@ import numpy as np
 
 from hsdc_schemas.intervals import CONFIDENCE, Interval
 from hsdc_schemas.judged import Bound, Judged, draws_for
-from hsdc_schemas.metrics import OVERALL, Metric
+from hsdc_schemas.metrics import OVERALL, RANKED, Metric
 from hsdc_schemas.resampling import Array, Sample, bounds
 
 POWER = 0.8
@@ -22,7 +22,8 @@ OUTCOMES = 2_000  # draws in which the best of several is chosen anew
 class Discordance:
     """Rows that only one of two runs has right, and the exact p that they fall so unevenly by chance.
 
-    `p` is None where rows come in clusters, hence are not independent.
+    `p` is None where rows come in clusters, hence are not independent, and of metrics that no single row decides: gaps
+    and areas.
     """
 
     baseline_only: int
@@ -117,7 +118,8 @@ def discordant(baseline: Judged, other: Judged, metric: Metric) -> Discordance:
                 kept &= ~over | (said != len(run.heads[head]))
     kept &= counted
     only = [int((kept & right[one] & ~right[1 - one]).sum()) for one in (0, 1)]
-    return Discordance(only[0], only[1], mcnemar(*only) if baseline.clusters is None else None)
+    exact = baseline.clusters is None and not metric.is_gap and metric.figure not in RANKED
+    return Discordance(only[0], only[1], mcnemar(*only) if exact else None)
 
 
 def mcnemar(first: int, second: int) -> float:

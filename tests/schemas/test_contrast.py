@@ -149,6 +149,7 @@ def test_areas_are_compared_by_the_bootstrap(tmp_path: Path) -> None:
     assert found.difference > 0.1
     assert found.interval.low > 0
     assert found.p < 0.01
+    assert found.discordance.p is None
 
 
 def test_what_so_many_rows_could_have_shown(tmp_path: Path) -> None:
