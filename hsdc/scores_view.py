@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from hsdc.output import inert
 from hsdc.terminal import columns, style
@@ -14,6 +15,7 @@ from hsdc_schemas.scores import OVERALL, SUPPORTED, Counts, Figure, Metric, tabl
 
 AGREE = ("identical", "within tolerance")
 VARIANTS = {"raw": "as trained", "calibrated": "calibrated", "tuned": "with thresholds"}
+VARIANTS |= {"answers": "as answered", "adapter": "with the adapter", "base": "without the adapter"}
 NONE = "–"
 FEW = f"under {SUPPORTED} rows"
 POLICIES = {"wrong": "count as wrong", "drop": "are left out", "error": "are errors"}
@@ -31,13 +33,19 @@ def scores(record: Record) -> list[str]:
     lines += ["", *columns(_variant_rows(counts))]
     if meant.groups:
         lines += ["", *_dimmed(columns(_group_rows(meant))), *_gaps(meant)]
+    if areas := _area_rows(record):
+        lines += ["", *columns(areas)]
     if slices := [name for name in meant.slices if not name.startswith("group=")]:
         lines += ["", *columns(_slice_rows(meant, slices))]
     return lines + [f"  undefined: {reason}" for reason in sorted(set(_undefined(meant)))]
 
 
+def _facts(record: Record) -> Mapping[str, Any]:
+    return next((stage.facts for stage in record.stages if stage.name == "score"), {})
+
+
 def _split(record: Record) -> str:
-    said = next((stage.facts for stage in record.stages if stage.name == "score"), {})
+    said = _facts(record)
     subset = f" ({said['subset']})" if said.get("subset") else ""
     return f"{said.get('split', 'the scored split')}{subset}"
 
@@ -134,6 +142,20 @@ def _gaps(counts: Counts) -> Iterator[str]:
                 if figure.value is not None:
                     told = ", ".join(inert(group) for group in counts.supported(metric))
                     yield f"  gap: {metric} {figure.value:.4f} ({_interval(counts, metric)}) between {told}"
+
+
+def _area_rows(record: Record) -> Rows:
+    """Areas under curves, which are of the answers' chances: the record holds them, since counts do not."""
+    facts = _facts(record)
+    against = facts.get("background") or "all rows outside the group"
+    rows = [(f"  area under the curve (background: {inert(against)})", "decisions", "area", "95 % interval")]
+    for variant, areas in facts.get("areas", {}).items():
+        for metric, area in areas.items():
+            value, low, high = (area[name] for name in ("value", "low", "high"))
+            bounds = NONE if low is None else f"{low:.2f} to {high:.2f}"
+            told = NONE if value is None else f"{value:.4f}"
+            rows.append((f"  {inert(metric)}", VARIANTS.get(variant, variant), told, bounds))
+    return rows if len(rows) > 1 else []
 
 
 def _slice_rows(counts: Counts, slices: list[str]) -> Rows:

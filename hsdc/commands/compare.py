@@ -72,18 +72,18 @@ def _entrant(root: Path, profile: str, name: str) -> Entrant:
     if not (root / path).exists():
         return Entrant(name, None, reason="has no record")
     record = load_sealed(root / path, path, Record)
-    stored = next((stage.outputs["answers"] for stage in record.stages if "answers" in stage.outputs), None)
-    if stored is None:
-        return Entrant(name, None, reason="has a record without answers, of an earlier version")
+    scored = next((stage for stage in record.stages if "answers" in stage.outputs), None)
+    if scored is None:
+        return Entrant(name, None, reason="has a record without answers")
     try:
-        answers = load_answers(Store(root).look(stored.object), f"the answers of '{run}'")
+        answers = load_answers(Store(root).look(scored.outputs["answers"].object), f"the answers of '{run}'")
     except Damaged as damaged:
         return Entrant(name, None, reason=f"has no answers here: {damaged}")
     variants = answers.header.variants
     if variant and variant not in variants:
         hint = did_you_mean(variant, variants)
         raise fail("E004", Exit.SPEC, f"'{run}' has no variant '{variant}'", None, hint)
-    return Entrant(name, answers, variant)
+    return Entrant(name, answers, variant, background=scored.facts.get("background"))
 
 
 def _metrics(entrants: list[Entrant], asked: list[str]) -> list[Metric]:

@@ -12,12 +12,16 @@ from hsdc_schemas.errors import Diagnostic, Exit
 
 @dataclass(frozen=True)
 class Entrant:
-    """A run that is compared, by one variant of its answers; without answers, `reason` says what is missing."""
+    """A run that is compared, by one variant of its answers; without answers, `reason` says what is missing.
+
+    `background` is the group that its bias areas are held against, None standing for all rows outside a group.
+    """
 
     name: str
     answers: Answers | None
     variant: str = ""
     reason: str = ""
+    background: str | None = None
 
     @property
     def held(self) -> Answers:

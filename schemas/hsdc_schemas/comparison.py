@@ -95,8 +95,9 @@ def compare(entrants: Sequence[Entrant], ask: Ask) -> Comparison:
     if any(len(entrant.held.rows) != len(ids) for entrant in present):
         notes.insert(0, f"rescored on the {len(ids):,} rows that all runs have")
     policy = ask.unparseable or present[0].held.header.unparseable
+    behind = entrants[0].background
     runs = {
-        entrant.name: Judged.of(entrant.held, entrant.variant or None, ids=ids, unparseable=policy)
+        entrant.name: Judged.of(entrant.held, entrant.variant or None, ids=ids, unparseable=policy, background=behind)
         for entrant in present
     }
     standings = {metric: _standings(metric, entrants, runs) for metric in ask.metrics}

@@ -157,14 +157,28 @@ class Judged:
 
     def interval(self, metric: Metric) -> Interval:
         """A metric's interval over these rows: heads and overlapping groups together, clusters as a whole."""
-        figure = self.figure(metric)
+        return self.intervals([metric])[0]
+
+    def intervals(self, metrics: Sequence[Metric]) -> list[Interval]:
+        """The intervals of several metrics, from the same draws."""
+        found = [self.figure(metric) for metric in metrics]
+        drawn = [metric for metric, figure in zip(metrics, found, strict=True) if self._is_drawn(figure)]
+        draws: dict[Metric, Array] = {}
+        if drawn:
+            sample = self.sample(drawn)
+            parts = sample.draw([self.bind(metric, sample) for metric in drawn], draws_for(drawn))
+            draws = dict(zip(drawn, parts, strict=True))
+        return [self._interval(metric, figure, draws) for metric, figure in zip(metrics, found, strict=True)]
+
+    def _is_drawn(self, figure: Figure) -> bool:
+        return figure.value is not None and (self.clusters is not None or figure.count is None)
+
+    def _interval(self, metric: Metric, figure: Figure, draws: Mapping[Metric, Array]) -> Interval:
         if figure.value is None:
             return Interval(None, None, reason=figure.reason)
-        if self.clusters is None and figure.count is not None:
+        if figure.count is not None and self.clusters is None:
             return Interval(*wilson(*figure.count), "Wilson")
-        sample = self.sample([metric])
-        draws = sample.draw([self.bind(metric, sample)], draws_for([metric]))[0]
-        found = bounds(draws, "bootstrap" if self.clusters is None else "clustered bootstrap")
+        found = bounds(draws[metric], "bootstrap" if self.clusters is None else "clustered bootstrap")
         return found if metric.is_gap else at_the_ends(figure, found, self._supports(metric))
 
     def _supports(self, metric: Metric) -> list[int]:
@@ -203,6 +217,24 @@ class Judged:
         if metric.is_gap:
             return Bound(parts, lambda values: np.asarray(np.max(values, axis=0) - np.min(values, axis=0)))
         return Bound(parts, generalised_mean if groups else lambda values: values[0])
+
+    def areas(self, head: str, label: str) -> dict[str, dict[str, float | str | None]]:
+        """The area under the ROC curve of a label's chances, and its bias areas by group and over the groups.
+
+        By metric: `value`, `low` and `high`, or None each and the `reason`. Empty where there are no chances.
+        """
+        if head not in self.chances:
+            return {}
+        metrics = [Metric(head, "auroc", label)]
+        for name in BIAS_AUCS:
+            groups = self._compared(Metric(head, name, label))
+            metrics += [Metric(head, name, label, f"{GROUP}={group}") for group in groups]
+            metrics += [Metric(head, name, label)] if groups else []
+        found = zip(metrics, self.intervals(metrics), strict=True)
+        return {
+            str(metric): {"value": self.figure(metric).value, "low": to.low, "high": to.high, "reason": to.reason}
+            for metric, to in found
+        }
 
     def _compared(self, metric: Metric) -> list[str]:
         """The groups that a gap or a mean is over: those with enough rows."""

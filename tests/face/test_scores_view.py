@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hsdc import scores_view
-from hsdc_schemas.record import Difference, Reproduction
+from hsdc_schemas.record import Difference, Reproduction, StageRecord
 from tests.face.recorded import DIGEST, EMPTY, OTHER, TONE, claimed, made
 
 
@@ -76,3 +76,19 @@ def test_the_verdict_in_words(claim: Reproduction, words: tuple[str, ...]) -> No
 def test_without_a_claim_there_is_no_verdict() -> None:
     assert scores_view.verdict(made()) == []
     assert scores_view.verdict(made(claim=claimed(reported="not claimed")))[1:] == []
+
+
+def test_areas_under_curves_are_shown_with_their_background() -> None:
+    area = {"value": 0.8, "low": 0.7512, "high": 0.85, "reason": ""}
+    none = {"value": None, "low": None, "high": None, "reason": "there are not both"}
+    facts = {
+        "variants": ["answers"],
+        "background": None,
+        "areas": {"answers": {"tone.auroc[hate]": area, "tone.bpsn_auc[hate]": none}},
+    }
+    stage = StageRecord(name="score", key=DIGEST, executed=True, outputs={}, seconds=1.0, cpu_seconds=1.0, facts=facts)
+    record = made(scores={"answers": {"all": {"tone": TONE}}}).model_copy(update={"stages": (stage,)})
+    lines = [" ".join(line.split()) for line in scores_view.scores(record)]
+    assert "area under the curve (background: all rows outside the group) decisions area 95 % interval" in lines
+    assert "tone.auroc[hate] as answered 0.8000 0.75 to 0.85" in lines
+    assert "tone.bpsn_auc[hate] as answered – –" in lines

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from hsdc_runtime.work import Made, Work
-from hsdc_schemas.answers import Answer, Header, tally, write_answers
+from hsdc_schemas.answers import Answer, Answers, Header, tally, write_answers
 from hsdc_schemas.digests import canonical
+from hsdc_schemas.judged import Judged
 from hsdc_schemas.prompting import Task
 from hsdc_schemas.stages import typed
 
@@ -40,7 +41,17 @@ def score_answers(work: Work) -> Made:
     )
     counted = tally(header, rows)
     files["scores"].write_bytes(canonical(counted) + b"\n")
-    return Made(files, _facts(header, counted, evaluation["background"]))
+    areas = _areas(task, Answers(header, tuple(rows)), evaluation["background"])
+    return Made(files, {**_facts(header, counted, evaluation["background"]), "areas": areas})
+
+
+def _areas(task: Task, answers: Answers, background: str | None) -> dict[str, Any]:
+    """By variant, the areas under curves of the positive label's chances, where it is named and there are chances."""
+    if task.positive is None:
+        return {}
+    judged = {variant: Judged.of(answers, variant, background=background) for variant in answers.header.variants}
+    found = {variant: item.areas(task.target, task.positive) for variant, item in judged.items()}
+    return {variant: areas for variant, areas in found.items() if areas}
 
 
 def _facts(header: Header, counted: Mapping[str, Any], background: str | None) -> dict[str, Any]:
