@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from safetensors.numpy import load_file
-from tiny_project import record, stored
+from tiny_project import edit, record, stored
 
 from hsdc.commands import compare as command
 from hsdc_schemas.alignment import Entrant
@@ -138,3 +138,31 @@ def test_other_rows_and_methods_are_exit_3(
     assert answer.code == 0
     assert "rescored on the 100 rows that all runs have" in answer.out
     assert "across methods" in answer.out
+
+
+def test_an_encoder_is_scored_by_group_and_drawn_by_cluster(fresh: Path, hsdc) -> None:
+    for path in (fresh / "data").glob("*.csv"):
+        header, *lines = path.read_text().splitlines()
+        more = [f"{line},{'north;south' if n % 3 else 'south'},writer{n // 4}" for n, line in enumerate(lines)]
+        path.write_text("\n".join([f"{header},place,writer", *more]) + "\n")
+    for path in (fresh / "specs/datasets").glob("*.yaml"):
+        text = path.read_text().replace("sentiment, stance]", "sentiment, stance, place, writer]")
+        groups = "{north: {column: place, values: [north]}, nowhere: {column: place, values: [none]}}"
+        path.write_text(f"{text}groups: {groups}\ncluster: writer\n")
+    edit(fresh, "base", "epochs: 5", "epochs: 2")
+    assert hsdc("compile").code == 0
+    shown = hsdc("run", "base")
+    assert shown.code == 0, shown.err
+    base = record(fresh, "base")
+    answers = load_answers(stored(fresh, base, "score", "answers"), "answers")
+    assert [row.groups for row in answers.rows] == [("north",) if n % 3 else () for n in range(60)]
+    assert [row.cluster for row in answers.rows] == [f"writer{n // 4}" for n in range(60)]
+    assert {name for name in base["scores"]["raw"] if name.startswith("group=")} == {"group=north"}
+    assert sum(map(sum, base["scores"]["raw"]["group=north"]["stance"]["counts"])) == 40
+    assert "north" in shown.out
+    found = json.loads(
+        hsdc("compare", "base", "base:tuned", "--metric", "stance.fpr[partisan]@group=north", "--json").out
+    )
+    (first, second) = found["metrics"][0]["runs"]
+    assert first["interval"]["method"] == "clustered bootstrap"
+    assert second["difference"]["mcnemar"]["p"] is None
