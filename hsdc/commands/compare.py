@@ -5,19 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import sys
 from pathlib import Path
 
 from hsdc import comparison_view
 from hsdc.commands.verify import project_root
 from hsdc.output import say
+from hsdc_runtime.run import finished_record
 from hsdc_runtime.store import Damaged, Store
 from hsdc_schemas.alignment import Entrant
 from hsdc_schemas.answers import Answers, load_answers
 from hsdc_schemas.comparison import Ask, compare, default_metrics
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail
-from hsdc_schemas.manifest import load_sealed
+from hsdc_schemas.manifest import Manifest, load_sealed
 from hsdc_schemas.metrics import Metric, parse_metric
-from hsdc_schemas.places import GENERATED, record_path
+from hsdc_schemas.places import GENERATED, manifest_path, record_path
 from hsdc_schemas.record import Record
 
 SUFFIXES = (".lock.json", ".record.json")
@@ -27,8 +29,8 @@ WIDEST = 200
 def execute(options: argparse.Namespace) -> int:
     """Compare runs; exit 3 where they may not be compared as asked."""
     root = project_root(Path.cwd())
-    _require_known(root, options.profile, options.runs)
-    entrants = [_entrant(root, options.profile, name) for name in options.runs]
+    runs = _named(root, options.profile, options.runs)
+    entrants = [_entrant(root, options.profile, name) for name in runs]
     if entrants[0].answers is None:
         message = f"there is nothing to compare with: '{entrants[0].name}' {entrants[0].reason}"
         raise fail("E823", Exit.ENVIRONMENT, message, None, "hsdc run makes it, or name another run first")
@@ -40,6 +42,7 @@ def execute(options: argparse.Namespace) -> int:
         unparseable=options.unparseable,
     )
     found = compare(entrants, ask)
+    _note_former(root, options.profile, runs)
     if options.json:
         print(json.dumps(comparison_view.as_json(found), indent=2))
     elif options.markdown:
@@ -49,11 +52,16 @@ def execute(options: argparse.Namespace) -> int:
     return int(Exit.DONE)
 
 
-def _require_known(root: Path, profile: str, runs: list[str]) -> None:
+def _named(root: Path, profile: str, asked: list[str]) -> list[str]:
+    """The runs that are meant, each with its variant if one is named; a matrix stands for all of its runs."""
     folder = root / GENERATED / profile
     known = sorted({p.name.removesuffix(suffix) for suffix in SUFFIXES for p in folder.glob(f"*{suffix}")})
-    names = [name.partition(":")[0] for name in runs]
-    unknown = [name for name in names if name not in known]
+    runs, unknown = [], []
+    for name in asked:
+        run, colon, variant = name.partition(":")
+        meant = [run] if run in known else [item for item in known if item.startswith(f"{run}.")]
+        runs += [f"{item}{colon}{variant}" for item in meant]
+        unknown += [] if meant else [run]
     if unknown:
         raise HsdcError(
             Diagnostic("E004", Exit.SPEC, f"there is no run '{name}'", None, did_you_mean(name, known))
@@ -63,6 +71,17 @@ def _require_known(root: Path, profile: str, runs: list[str]) -> None:
     if twice or len(runs) < 2:
         message = f"'{twice}' is named twice" if twice else "one run alone compares with nothing"
         raise fail("E000", Exit.SPEC, message, None, "name two runs or more, or two variants of one: RUN:VARIANT")
+    return runs
+
+
+def _note_former(root: Path, profile: str, runs: list[str]) -> None:
+    """Say of which runs the record is of a former manifest: it is compared, since that is what was measured."""
+    for run in dict.fromkeys(name.partition(":")[0] for name in runs):
+        paths = (manifest_path(profile, run), record_path(profile, run))
+        if all((root / path).exists() for path in paths):
+            manifest = load_sealed(root / paths[0], paths[0], Manifest)
+            if finished_record(root, manifest) is None:
+                print(f"note: the record of {run} is of a former manifest", file=sys.stderr)
 
 
 def _entrant(root: Path, profile: str, name: str) -> Entrant:

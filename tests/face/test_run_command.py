@@ -22,7 +22,7 @@ from hsdc_runtime.run import Outcome
 from hsdc_runtime.work import Busy, Interrupted
 from hsdc_schemas.record import Record
 from hsdc_schemas.spec import Execution
-from tests.face.recorded import claimed, made
+from tests.face.recorded import DIGEST, claimed, made
 
 
 @pytest.fixture
@@ -185,6 +185,8 @@ STORY = (
     StageProgress("one", "train", 1, 2, FIGURES),
     StageProgress("one", "train", 2, 2, {**FIGURES, "metric": 0.75}),
     StageFinished("one", "train", True, 2.0, FACTS),
+    StageFinished("one", "parse", True, 0.1, {"rows": 9, "faults": {"no_label": 2, "empty": 1}}),
+    StageFinished("one", "score", True, 0.1, {"rows": DIGEST, "unparseable": "wrong"}),
     StageFinished("one", "score", False, 0.2, {}),
 )
 
@@ -208,6 +210,7 @@ def test_progress_is_plain_lines_and_on_a_terminal_a_bar(
     assert "epoch 1/2  loss 0.5000  validation 0.7500" in text
     assert "2 steps, 10 tokens/s, 1.50 padded per real token, best epoch 1" in text
     assert "weights: its bytes have changed" in text
+    assert "3 of 9 answers cannot be read: 2 no label, 1 empty" in text
     if stream is Terminal:
         assert "━" in text
         assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")  # the cursor is shown again

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,6 +81,20 @@ def test_a_run_without_a_record_is_incomplete(project: Path, hsdc) -> None:
     assert "warmer: has no record" in answer.out
     answer = hsdc("compare", "warmer", "base")
     assert (answer.code, "error[E823]" in answer.err) == (4, True)
+
+
+def test_a_matrix_stands_for_its_runs_and_a_former_record_is_told(project: Path, hsdc) -> None:
+    folder = project / "generated/demo"
+    for name in ("sweep.seed-13", "sweep.seed-14"):
+        shutil.copyfile(folder / "base.record.json", folder / f"{name}.record.json")
+    edit(project, "base", "epochs: 5", "epochs: 4")
+    assert hsdc("compile", "--supersede").code == 0
+    shutil.copyfile(folder / "sweep.seed-13.record.json", folder / "base.record.json")
+    answer = hsdc("compare", "base", "sweep:tuned", "--json")
+    assert answer.code == 0
+    runs = [item["run"] for item in json.loads(answer.out)["metrics"][0]["runs"]]
+    assert runs == ["base", "sweep.seed-13:tuned", "sweep.seed-14:tuned"]
+    assert answer.err == "note: the record of base is of a former manifest\n"
 
 
 def test_answers_that_the_store_lost_are_said_to_be_gone(project: Path, hsdc) -> None:
