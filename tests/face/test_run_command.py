@@ -185,7 +185,9 @@ STORY = (
     StageProgress("one", "train", 1, 2, FIGURES),
     StageProgress("one", "train", 2, 2, {**FIGURES, "metric": 0.75}),
     StageFinished("one", "train", True, 2.0, FACTS),
-    StageFinished("one", "parse", True, 0.1, {"rows": 9, "faults": {"no_label": 2, "empty": 1}}),
+    StageFinished(
+        "one", "parse", True, 0.1, {"rows": 9, "unreadable": {"rows": 3}, "faults": {"no_label": 2, "empty": 1}}
+    ),
     StageFinished("one", "score", True, 0.1, {"rows": DIGEST, "unparseable": "wrong"}),
     StageFinished("one", "score", False, 0.2, {}),
 )

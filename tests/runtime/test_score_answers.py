@@ -13,6 +13,7 @@ from sklearn.metrics import confusion_matrix, roc_auc_score
 
 from hsdc_runtime.inputs import Located
 from hsdc_runtime.stages.score_answers import score_answers
+from hsdc_runtime.watch import Watch
 from hsdc_runtime.work import Made, Output, Work
 from hsdc_schemas.answers import load_answers
 
@@ -72,6 +73,7 @@ def scored(folder: Path, parsed: dict[str, list[dict[str, Any]]], **changes: Any
         responses=folder,
         progress=lambda *_: None,
         stop=lambda: False,
+        watch=Watch(lambda *_: None),
     )
     return score_answers(work)
 
