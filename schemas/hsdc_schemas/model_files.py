@@ -25,6 +25,7 @@ TOKENIZER = (
 )
 CODE = ("*.py",)
 PATTERNS = WEIGHTS + GENERATION + TOKENIZER
+LONGEST_INDEX = 64 << 20  # bytes of an index of weights
 
 
 def model_files(folder: Path, gguf: str = "", *, code: bool = False) -> tuple[str, ...]:
@@ -87,7 +88,8 @@ def _check_model_file(folder: Path, name: str, homes: tuple[Path, ...]) -> None:
 
 def _check_shards(folder: Path, name: str, kept: tuple[str, ...]) -> None:
     try:
-        named = set(json.loads((folder / name).read_bytes())["weight_map"].values())
+        with (folder / name).open("rb") as file:
+            named = set(json.loads(file.read(LONGEST_INDEX))["weight_map"].values())
         missing = sorted(map(str, named - set(kept)))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise _incomplete(folder, f"'{name}' is no index of weights") from None
