@@ -38,8 +38,8 @@ def execute(options: argparse.Namespace) -> int:
     if options.signed:
         findings += tuple(_signatures(root, options))
     if not options.json:
-        say(_summed(findings) if options.store else _lines(findings))
-        say([_last(options.run or ("the store" if options.store else "signatures"), findings)])
+        lines = _summed(findings) if options.store else _lines(findings)
+        say([*lines, _last(options.run or ("the store" if options.store else "signatures"), findings)])
     code = Exit.NO if any(finding.contradicts for finding in findings) else Exit.DONE
     again = None
     if options.rerun:
@@ -146,6 +146,8 @@ def _summed(findings: Sequence[Finding]) -> list[str]:
 
 
 def _last(what: str, findings: Sequence[Finding]) -> str:
+    if not findings:
+        return f"{what}: no finished run to look at"
     counts = {state: sum(finding.state == state for finding in findings) for state in STYLES}
     bad = [f"{counts[state]} {state}" for state in ("damaged", "changed") if counts[state]]
     missing = f"{counts['missing']} missing" if counts["missing"] else ""

@@ -266,6 +266,8 @@ def test_keys_that_cannot_be_used(project: Path, hsdc: Callable, tmp_path: Path,
     assert (answer.code, "error[E547]" in answer.err) == (4, True)
     answer = hsdc("verify", "base", "--trust", keys[1])
     assert (answer.code, "error[E000]" in answer.err) == (2, True)
+    (project / RECORD).unlink()
+    assert hsdc("verify", "--signed", "--trust", keys[1]).out == "signatures: no finished run to look at\n"
 
 
 def test_without_the_extra_one_line_says_how_to_install_it(

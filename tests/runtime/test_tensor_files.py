@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
 from hsdc_runtime.nn.checkpoint import tensor_digests
 from hsdc_runtime.nn.difference import largest_difference
 from hsdc_runtime.tensor_files import first_that_differs, tensors_in
+from hsdc_schemas.safetensors_header import safetensors_header
 
 TYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int8, torch.uint8, torch.bool)
 
@@ -26,6 +29,31 @@ def test_tensors_are_read_as_training_lists_them(tmp_path: Path) -> None:
         (tmp_path / "wrong").write_bytes(wrong)
         with pytest.raises(ValueError, match=r"."):
             tensors_in(tmp_path / "wrong")
+
+
+def test_headers_are_judged_as_the_library_judges_them(tmp_path: Path) -> None:
+    """Files with a few bytes changed: what one of the two reads, the other does, and never with another error."""
+    source, path = random.Random(3), tmp_path / "file"
+    kinds = (*TYPES, torch.float8_e4m3fn, torch.complex64)
+    save_file({f"t{number}": torch.ones(2, 3).to(kind) for number, kind in enumerate(kinds)}, path)
+    whole = path.read_bytes()
+    header, read = 8 + int.from_bytes(whole[:8], "little"), 0
+    for _ in range(600):
+        data = bytearray(whole)
+        data[source.randrange(header)] = source.choice(b'0123456789[]{},": FIBU')
+        if source.random() < 0.1:
+            del data[source.randrange(8, len(data)) :]
+        path.write_bytes(data)
+        try:
+            names = sorted(safetensors_header(path))
+        except ValueError:
+            with pytest.raises(SafetensorError):
+                safe_open(path, "pt")
+        else:
+            read += 1
+            with safe_open(path, "pt") as opened:
+                assert sorted(opened.keys()) == names
+    assert read > 5, "changes of a name, at least"
 
 
 def test_the_largest_difference_of_a_tensor(tmp_path: Path) -> None:
