@@ -6,6 +6,7 @@ import os
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TextIO
 
 from hsdc_schemas.errors import Diagnostic, Place
@@ -34,6 +35,19 @@ def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     stream = sys.stderr
     for diagnostic in diagnostics:
         stream.write(redacted("\n".join(render(diagnostic, stream)) + "\n"))
+
+
+def without_secrets(diagnostics: Iterable[Diagnostic]) -> tuple[Diagnostic, ...]:
+    """Diagnostics as other programs may log them: no secret in what they say."""
+    return tuple(
+        replace(
+            found,
+            message=redacted(found.message),
+            hint=redacted(found.hint),
+            related=tuple((redacted(text), place) for text, place in found.related),
+        )
+        for found in diagnostics
+    )
 
 
 def render(diagnostic: Diagnostic, stream: TextIO) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hsdc.output import fitting, inert
-from hsdc.terminal import columns, show_diagnostics
+from hsdc.terminal import columns, show_diagnostics, without_secrets
 from hsdc_compiler.compilation import Compilation, Compiled
 from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import SPECS, find_root
@@ -74,6 +74,7 @@ def require_inside(root: Path, profile: str) -> None:
 def _show_formatted(form: str, diagnostics: Sequence[Diagnostic], code: int, root: Path | None = None) -> None:
     from hsdc.formats import repository_folder, sarif, workflow_commands
 
+    diagnostics = without_secrets(diagnostics)
     folder = repository_folder(root) if root is not None else ""
     if form == "sarif":
         print(json.dumps(sarif(diagnostics, code, folder), indent=2))
@@ -173,5 +174,5 @@ def _as_json(compilation: Compilation) -> dict[str, object]:
         ],
         "orphans": list(compilation.orphans),
         "written": list(compilation.written),
-        "diagnostics": [diagnostic.as_json() for diagnostic in compilation.diagnostics],
+        "diagnostics": [diagnostic.as_json() for diagnostic in without_secrets(compilation.diagnostics)],
     }

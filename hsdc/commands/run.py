@@ -14,7 +14,7 @@ from types import FrameType
 from hsdc import scores_view
 from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
-from hsdc.terminal import show_diagnostics
+from hsdc.terminal import show_diagnostics, without_secrets
 from hsdc_runtime.inputs import MADE, verify_inputs
 from hsdc_runtime.plan import on_processes
 from hsdc_runtime.run import Outcome, finished_record, run
@@ -116,7 +116,7 @@ def _finished(root: Path, manifest: Manifest) -> Record | None:
 def _print_json(results: Sequence[Outcome], diagnostics: Sequence[Diagnostic] = ()) -> None:
     """What was finished, and what stopped the rest."""
     records = [essence(item.record) for item in results]
-    faults = [diagnostic.as_json() for diagnostic in diagnostics]
+    faults = [diagnostic.as_json() for diagnostic in without_secrets(diagnostics)]
     print(json.dumps({"version": 1, "records": records, "diagnostics": faults}, indent=2))
 
 

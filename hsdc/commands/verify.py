@@ -76,8 +76,11 @@ def _signatures(root: Path, options: argparse.Namespace) -> Iterator[Finding]:
     if options.run is not None:
         yield signatures.signature(root, options.profile, options.run, trusted)
         return
-    for record in sorted((root / GENERATED).glob(f"{'*' if options.store else options.profile}/*.record.json")):
-        yield signatures.signature(root, record.parent.name, record.name.removesuffix(".record.json"), trusted)
+    folders = (root / GENERATED).glob("*" if options.store else options.profile)
+    ends = (".record.json", ".sig.json")  # a signature stays behind where somebody took a record away
+    files = [(path, end) for folder in folders for end in ends for path in folder.glob(f"*{end}")]
+    for profile, run in sorted({(path.parent.name, path.name.removesuffix(end)) for path, end in files}):
+        yield signatures.signature(root, profile, run, trusted)
 
 
 def project_root(start: Path) -> Path:

@@ -72,6 +72,8 @@ def collect(root: Path) -> tuple[Surplus, ...]:
         return found
     with alone(root):
         found = _surplus(root)
+        if found:
+            Ledger(root).entries()  # a broken one would not take the note of what is removed
         for item in found:  # actions come first: none ever names an object that is gone
             _remove(root / item.path)
         for folder in Store(root).objects.glob("*"):

@@ -232,6 +232,15 @@ def test_half_written_files_of_killed_processes_are_removed(project: Path, hsdc)
     assert all((project / path).exists() for path in kept)
 
 
+def test_nothing_is_removed_where_the_ledger_would_not_note_it(project: Path, hsdc) -> None:
+    left = put(project, "generated/demo/.base.lock.json.4194305.part")
+    ledger = project / ".hsdc/ledger.jsonl"
+    ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:-1]))
+    answer = hsdc("gc", "--delete")
+    assert (answer.code, "error[E520]" in answer.err) == (1, True)
+    assert (project / left).exists()
+
+
 def test_half_written_files_where_there_is_no_store(fresh: Path, hsdc) -> None:
     path = put(fresh, "generated/demo/.base.lock.json.4194305.part")  # beyond what Linux numbers processes with
     assert not (fresh / STORE).exists()

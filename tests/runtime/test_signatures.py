@@ -159,6 +159,7 @@ def _resealed(root: Path) -> None:
 HARMED = {
     "record": (_resealed, "changed", "E544"),
     "manifest": (_write(MANIFEST, lambda data: data + b" "), "changed", "E544"),
+    "record gone": (lambda root: (root / RECORD).unlink(), "changed", "E544"),
     "manifest gone": (lambda root: (root / MANIFEST).rename(root / "elsewhere"), "changed", "E544"),
     "statement": (_payload(lambda it: it["subject"][1]["digest"].update(sha256="0" * 64)), "damaged", "E542"),
     "signature": (_signature, "damaged", "E542"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import tempfile
 import time
 from pathlib import Path
 
@@ -121,6 +122,37 @@ def test_a_message_about_a_line_with_a_token_does_not_show_it(
     assert "error[E307]" in said.err
     assert "noets: (a GitHub token)" in said.err
     assert LETTERS not in said.err + said.out
+
+
+@pytest.mark.parametrize("form", [["--json"], ["--format", "github"], ["--format", "sarif"]])
+def test_a_message_for_programs_does_not_say_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], form: list[str]
+) -> None:
+    made, token = Campaign(tmp_path / "project"), TOKENS["a Hugging Face token"]
+    made.replace("specs/run2.yaml", "budget: 1", f"budget: 1\n{token}: 1")
+    monkeypatch.chdir(made.root)
+    assert main(["compile", *form]) == 2
+    said = capsys.readouterr()
+    assert LETTERS not in said.err + said.out
+    assert "(a Hugging Face token)" in said.out
+
+
+def test_the_report_of_a_fault_does_not_hold_a_token(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError(f"sent {TOKENS['an API key']} to nobody")
+
+    made = Campaign(tmp_path / "project")
+    monkeypatch.chdir(made.root)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("hsdc.commands.compile.compile_project", fail)
+    assert main(["compile"]) == 70
+    (report,) = tmp_path.glob("hsdc-fault-*.txt")
+    said = capsys.readouterr().err
+    assert "error[E900] a fault of hsdc: RuntimeError: sent (an API key) to nobody" in said
+    assert "sent (an API key) to nobody" in report.read_text()
+    assert LETTERS not in said + report.read_text()
 
 
 def test_looking_costs_nothing_that_anybody_notices(monkeypatch: pytest.MonkeyPatch) -> None:
