@@ -59,24 +59,15 @@ class Stop:
 def execute(options: argparse.Namespace) -> int:
     """Run what is asked for or out of date; stop at the first that fails, but for one whose record is not intact."""
     root = _root(options)
-    listed = _listed(root, options)
-    every = [name for names in listed.values() for name in names]
-    asked = [name for given in options.runs for name in listed.get(given, (given,))]
-    names = _with_claims(root, options.profile, asked, every)
-    if not options.frozen:
-        _require_fresh(root, options.profile, names)
-    manifests = {name: _manifest(root, options.profile, name) for name in names}
-    every_manifest = tuple(manifests.values())
-    # A run that is only compared with needs its record, not its store: the record may be from another machine.
-    manifests = {name: item for name, item in manifests.items() if name in asked or not _finished(root, item)}
-    if not manifests and not options.json:
+    every, due = _due(root, options)
+    if not due and not options.json:
         print(f"every run of profile {options.profile} is up to date")
     codes: list[Exit] = []
     results: list[Outcome] = []
     unread: list[Diagnostic] = []
     stop = Stop()
     with stop.listening():
-        for manifest in manifests.values():
+        for manifest in due:
             try:
                 outcome = _run(root, manifest, stop, options)
             except HsdcError as error:
@@ -101,8 +92,21 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         _print_json(results, unread)
     elif results:
-        _show_pooled(root, every_manifest)
+        _show_pooled(root, every)
     return int(max(codes, default=Exit.DONE))
+
+
+def _due(root: Path, options: argparse.Namespace) -> tuple[tuple[Manifest, ...], tuple[Manifest, ...]]:
+    """The manifests of all runs that the call is about, and those to run, each after what it is compared with."""
+    listed = _listed(root, options)
+    every = [name for names in listed.values() for name in names]
+    asked = [name for given in options.runs for name in listed.get(given, (given,))]
+    names = _with_claims(root, options.profile, asked, every)
+    if not options.frozen:
+        _require_fresh(root, options.profile, names)
+    manifests = tuple(_manifest(root, options.profile, name) for name in names)
+    # A run that is only compared with needs its record, not its store: the record may be from another machine.
+    return manifests, tuple(item for item in manifests if item.run in asked or not _finished(root, item))
 
 
 def _finished(root: Path, manifest: Manifest) -> Record | None:

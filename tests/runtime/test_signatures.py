@@ -26,9 +26,9 @@ from cryptography.hazmat.primitives.serialization import (
 from tiny_project import record
 
 from hsdc_runtime.ledger import Ledger
-from hsdc_runtime.signatures import encoded
+from hsdc_runtime.signatures import _dependencies, encoded
 from hsdc_schemas.digests import canonical
-from hsdc_schemas.manifest import sealed
+from hsdc_schemas.manifest import Input, sealed
 
 MANIFEST, RECORD = "generated/demo/base.lock.json", "generated/demo/base.record.json"
 ENVELOPE = "generated/demo/base.sig.json"
@@ -62,6 +62,13 @@ def test_what_is_signed_is_the_encoding_of_dsse() -> None:
     kind, text = "http://example.com/HelloWorld", b"hello world"
     assert encoded(kind, text) == b"DSSEv1 29 http://example.com/HelloWorld 11 hello world"
     assert encoded("é", b"") == b"DSSEv1 2 \xc3\xa9 0 "
+
+
+def test_an_input_without_files_is_named_by_its_digest() -> None:
+    """As of an endpoint, or of rows that are drawn from a split."""
+    item = Input(name="model", source="local:box", revision="served", digest="sha256:" + "ab" * 32, files=())
+    expected = {"name": "model", "uri": "local:box@served", "digest": {"hsdc": "ab" * 32}}
+    assert list(_dependencies(item)) == [expected]
 
 
 def test_a_new_pair_of_keys(tmp_path: Path, keys: tuple[str, str], hsdc: Callable) -> None:
