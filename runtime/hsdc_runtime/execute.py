@@ -98,6 +98,12 @@ def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str, *, anew:
     name = step.stage.name
     bench.observe(StageStarted(bench.run, name, why))
     bench.ledger.append("stage started", run=bench.run, stage=name, key=step.key, why=why)
+    watch = Watch(lambda *long: bench.observe(StageStalled(bench.run, name, *long)))
+
+    def progress(at: int, total: int, figures: dict[str, Any]) -> None:
+        watch.doing(f"at work after {at} of {total}")
+        bench.observe(StageProgress(bench.run, name, at, total, figures))
+
     folder = bench.store.work_folder(step.key)
     # Work that is done anew begins with its own checkpoints at most, never with those of the run it is compared with.
     checkpoints = bench.store.checkpoints(step.key, bench.run if anew else "")
@@ -109,13 +115,13 @@ def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str, *, anew:
         folder=folder,
         checkpoints=checkpoints,
         responses=checkpoints / "responses" if anew else bench.store.responses,
-        progress=lambda at, total, figures: bench.observe(StageProgress(bench.run, name, at, total, figures)),
+        progress=progress,
         stop=bench.stop,
-        watch=Watch(lambda *long: bench.observe(StageStalled(bench.run, name, *long))),
+        watch=watch,
     )
     wall, cpu = time.monotonic(), _cpu_seconds()
     try:
-        with work.watch.watching():
+        with watch.watching():
             made = _call(step.stage.module or name, work)
     finally:
         _require_unchanged(bench, checkpoints)

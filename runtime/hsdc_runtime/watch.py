@@ -17,7 +17,7 @@ class Watch:
         self.say = say
         self.others: Callable[[], str] = lambda: ""
         self._over = threading.Event()
-        self.doing("starting")
+        self.doing("at work")
 
     def doing(self, what: str) -> None:
         """Note what is begun now, which ends what was begun before."""

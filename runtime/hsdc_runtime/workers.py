@@ -13,12 +13,13 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 
 from hsdc_runtime.work import Work
 from hsdc_schemas.errors import Exit, fail
 
-GIVEN = ("section", "inputs", "needs", "keys", "folder", "checkpoints")  # of the work, to a worker
+KEPT = ("progress", "stop", "watch")  # of the work, by whoever leads
 READY = "ready"
 GRACE = 5.0  # seconds in which a process whose connection broke has ended
 
@@ -86,7 +87,8 @@ class Workers:
                 start_new_session=True,  # a Ctrl-C is for the process that leads
             )
         with suppress(BrokenPipeError):  # it has died already, which is noticed elsewhere
-            process.stdin.write(pickle.dumps((self.stage, rank, {name: getattr(self.work, name) for name in GIVEN})))
+            given = {field.name: getattr(self.work, field.name) for field in fields(Work) if field.name not in KEPT}
+            process.stdin.write(pickle.dumps((self.stage, rank, given)))
             process.stdin.flush()  # and stays open: its end tells a worker that it is alone
         return process
 
