@@ -101,7 +101,7 @@ def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str, *, anew:
     watch = Watch(lambda *long: bench.observe(StageStalled(bench.run, name, *long)))
 
     def progress(at: int, total: int, figures: dict[str, Any]) -> None:
-        watch.doing(f"at work after {at} of {total}")
+        watch.moved()
         bench.observe(StageProgress(bench.run, name, at, total, figures))
 
     folder = bench.store.work_folder(step.key)

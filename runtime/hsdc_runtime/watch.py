@@ -23,6 +23,10 @@ class Watch:
         """Note what is begun now, which ends what was begun before."""
         self._now = (what, time.monotonic())
 
+    def moved(self) -> None:
+        """Note that it got further with what it is at."""
+        self.doing(self._now[0])
+
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch, in a thread, what happens inside."""
@@ -41,5 +45,5 @@ class Watch:
                 seen, due = self._now, PATIENCE
             what, since = seen
             if (spent := time.monotonic() - since) >= due:
-                due *= 2
+                due = 2 * spent
                 self.say(what, self.others(), spent)
