@@ -52,7 +52,8 @@ class Workers:
         for process in self._processes.values():
             process.kill()
             process.wait()
-            process.stdin.close()
+            with suppress(BrokenPipeError):
+                process.stdin.close()
 
     def met(self) -> None:
         """Wait until every worker has read its inputs; HsdcError where one dies over it."""
@@ -60,6 +61,11 @@ class Workers:
             while len(self._ready) < len(self._processes):
                 self.blame(patience=0.0)
                 self._news.wait(1.0)
+
+    def doing(self, what: str) -> None:
+        """Note what is begun; HsdcError where somebody died, so that nothing is written which was added up without."""
+        self.blame(patience=0.0)
+        self.work.watch.doing(what)
 
     def blame(self, patience: float = GRACE) -> None:
         """HsdcError that names the worker that died first, if one dies within so many seconds.

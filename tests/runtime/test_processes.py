@@ -12,8 +12,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,6 +24,9 @@ from tiny_project import DEMO, digests, record
 from hsdc.progress import ProgressView
 from hsdc_runtime import watch
 from hsdc_runtime.events import Event, StageStalled
+from hsdc_runtime.work import Work
+from hsdc_runtime.workers import Workers
+from hsdc_schemas.errors import HsdcError
 
 PATIENCE = 90.0
 PLAIN = DEMO.replace("threads: 1", "threads: 1, processes: 2")
@@ -182,6 +187,22 @@ def test_a_worker_that_cannot_start_is_said(elastic: Path, hsdc, monkeypatch: py
     answer = hsdc("run", "base")
     assert answer.code == 4
     assert "error[E437] process 2 of 2 died (exit code 1)" in answer.err
+
+
+def test_nothing_more_is_begun_without_a_worker_that_died(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where what is added up together goes on, as it may on a CUDA device."""
+    begun: list[str] = []
+    silent = SimpleNamespace(doing=begun.append)
+    given = {field.name: None for field in fields(Work)}
+    work = Work(**{**given, "section": {"execution": {"processes": 2}}, "folder": tmp_path, "watch": silent})
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    gone = threading.Event()
+    with Workers("train", work, gone.set) as group:
+        assert gone.wait(PATIENCE), "whoever waits on a device is let go"
+        with pytest.raises(HsdcError) as caught:
+            group.doing("writing a checkpoint")
+    assert [fault.code for fault in caught.value.diagnostics] == ["E437"]
+    assert begun == []
 
 
 def test_without_elastic_the_number_of_processes_is_part_of_the_run(fresh: Path, hsdc) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,23 +34,28 @@ def train(work: Work) -> Made:
     """Train on split `train`, choose the epoch on the fit split, write its weights and the history."""
     with Workers("train", work, forsake) as workers:
         counter = _Counter(work)
-        trained = _learn(work, Group(0, workers.size), workers.met, workers.blame, counter)
+        trained = _learn(work, Group(0, workers.size), workers, counter)
     return _made(work, trained, counter.rates())
 
 
 def join(work: Work, rank: int, met: Callable[[], None]) -> None:
     """Train as one of the other processes, which writes nothing."""
-    _learn(work, Group(rank, work.execution["processes"]), met, lambda: None, lambda progress: None)
+    _learn(work, Group(rank, work.execution["processes"]), _Leader(met, work.watch.doing), lambda progress: None)
 
 
-def _learn(
-    work: Work,
-    group: Group,
-    met: Callable[[], None],
-    blame: Callable[[], None],
-    observe: Callable[[Progress], None],
-) -> Trained:
-    """Train with a group; `met` says, or waits until everybody said, that the inputs are read."""
+@dataclass(frozen=True)
+class _Leader:
+    """What a worker knows of the others: `met` says that it has read its inputs, `doing` what it does."""
+
+    met: Callable[[], None]
+    doing: Callable[[str], None]
+
+    def blame(self) -> None:
+        """Whoever leads knows who died."""
+
+
+def _learn(work: Work, group: Group, others: Workers | _Leader, observe: Callable[[Progress], None]) -> Trained:
+    """Train with a group, once everybody has read the inputs."""
     experiment, execution = work.experiment, typed(Execution, work.execution)
     require_device(execution)
     heads = {name: typed(Head, head) for name, head in experiment["heads"].items()}
@@ -64,9 +69,9 @@ def _learn(
     initialise(classifier, training.seed)
     sampling = experiment["sampling"]
     work.watch.doing("waiting for the other processes to start")
-    met()
+    others.met()
     try:
-        with joined(group, execution.device, work.folder / "meeting", blame):
+        with joined(group, execution.device, work.folder / "meeting", others.blame):
             return learn(
                 classifier,
                 rows,
@@ -80,7 +85,7 @@ def _learn(
                 checkpoints=work.checkpoints,
                 observe=observe,
                 stop=work.stop,
-                doing=work.watch.doing,
+                doing=others.doing,
                 group=group,
             )
     except Stopped as stopped:
