@@ -103,12 +103,13 @@ class Workers:
 
     def _listen(self, rank: int, process: subprocess.Popen[bytes]) -> None:
         """Hear what a worker does, until it has ended."""
-        for line in process.stdout:
-            with self._news:
-                self._said[rank] = line.decode().strip()
-                if self._said[rank] == READY:
-                    self._ready.add(rank)
-                self._news.notify_all()
+        with process.stdout as lines:
+            for line in lines:
+                with self._news:
+                    self._said[rank] = line.decode().strip()
+                    if self._said[rank] == READY:
+                        self._ready.add(rank)
+                    self._news.notify_all()
         process.wait()
         if process.returncode and not self._over:
             self.lost()
