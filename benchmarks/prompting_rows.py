@@ -1,4 +1,4 @@
-"""A process of its own that asks a tiny model about some rows, for the memory it takes: `rank 200` or `generate 200`."""
+"""A process of its own that asks a tiny model about some rows, for the memory it takes: `rank 200`, `generate 200`."""
 
 from __future__ import annotations
 

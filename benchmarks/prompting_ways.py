@@ -21,6 +21,7 @@ from hsdc_runtime.nn.chat import ChatTemplate
 from hsdc_runtime.nn.determinism import deterministic
 from hsdc_runtime.nn.generate import Answering, Generator
 from hsdc_runtime.nn.gguf import convert, lay_out
+from hsdc_runtime.nn.model import quiet
 from hsdc_runtime.nn.pretrained import pretrained_tokenizer
 from hsdc_runtime.nn.prompts import Prompt, alike, encode
 from hsdc_runtime.nn.rank import Ranker
@@ -70,18 +71,19 @@ class Ways:
         self.tokenizer: PreTrainedTokenizerBase = pretrained_tokenizer(self.folder)
         self.tokenizer.padding_side = "left"
         self.model: PreTrainedModel = pretrained_causal(self.folder, Execution())
-        self.library = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32).eval()
+        with quiet():
+            self.library = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32).eval()
 
     def prompts(self, texts: Sequence[str]) -> list[Prompt]:
         """The prompt of each text, as the stage `render` writes it for `generate`."""
         conversation = Conversation(self.experiment.prompt, self.experiment.task.labels)
         names = [f"row-{number}" for number in range(len(texts))]
         with ChatTemplate(str(self.tokenizer.chat_template), self.tokenizer.special_tokens_map) as chat:
-            rendered = chat.render([conversation.about(text) for text in texts], names)
+            rendered = chat.render([conversation.about(text, {}) for text in texts], names)
         return [Prompt(name, text) for name, text in zip(names, rendered, strict=True)]
 
     def measure(self, texts: Sequence[str], per_round: int) -> Measured:
-        """Every way over the same rows, round by round; the first row is asked once in every way beforehand."""
+        """Every way over the same rows, round by round; two rows are asked in every way beforehand."""
         prompts = self.prompts(texts)
         tokens = encode(self.tokenizer, [prompt.text for prompt in prompts])
         shared = tokens[0][: alike(tokens)]

@@ -12,6 +12,7 @@ from hsdc_runtime.nn.acceleration import require_device
 from hsdc_runtime.nn.cells import Cells, Span
 from hsdc_runtime.nn.model import quiet
 from hsdc_runtime.nn.pretrained import usable
+from hsdc_runtime.nn.products import products_by_onednn
 from hsdc_schemas.spec import Execution
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -46,6 +47,7 @@ def _load(folder: Path, execution: Execution, remote_code: bool) -> PreTrainedMo
         raise ValueError(f"an architecture without {', '.join(sorted(lacking))} cannot hold several rows in one pass")
     for parameter in model.parameters():  # a mapped file can change below them, and its alignment can change bits
         parameter.data = parameter.data.clone()
+    products_by_onednn(model)
     model.eval().to(execution.device)
     _require_apart(model)
     return model

@@ -14,7 +14,7 @@ from hsdc_runtime.nn.cells import Cells, Span
 from hsdc_runtime.nn.draw import Draws, draw
 from hsdc_runtime.nn.prompts import Prompt, alike, encode, require_length
 
-HELD = 4
+HELD = 8
 """Own tokens of all rows that are present, in what a pass computes for rows that enter."""
 AHEAD = 32
 """Tokens of its answer that a row which enters is given room for; what it needs beyond is found when it comes."""
