@@ -65,7 +65,7 @@ def _result(measured: Measured, peaks: dict[tuple[str, int], Spent], few: int, m
     grown = {stage: peaks[stage, many].peak - peaks[stage, few].peak for stage in ("rank", "generate")}
     required = (
         Requirement("the same answers as one row at a time", f"{same} of {measured.rows}", same == measured.rows),
-        Requirement(f"likelihoods as alone within {TOLERANCE:.0e}", f"{measured.apart:.1e}", measured.apart < TOLERANCE),
+        Requirement(f"likelihoods within {TOLERANCE:.0e}", f"{measured.apart:.1e}", measured.apart < TOLERANCE),
         Requirement(f"generate: {GENERATE_FASTER:.0f} times the rows", f"{generate:.1f}", generate >= GENERATE_FASTER),
         Requirement(f"rank: {RANK_FASTER:.0f} times the rows", f"{rank:.1f}", rank >= RANK_FASTER),
         Requirement("generate: no slower than the library's batches", f"{batches:.2f} times", batches >= NO_SLOWER),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -52,7 +53,7 @@ class Cells:
         for layer, (keys, values) in enumerate(self._start):
             self._cache.update(keys, values, layer)
         shared = [SHARED] * self.prefix, [TRUNK] * self.prefix, range(self.prefix)
-        self._what = torch.tensor([list(values) for values in shared], dtype=torch.long).reshape(3, -1)
+        self._what = self._numbers([list(values) for values in shared]).reshape(3, -1)
 
     def share(self, tokens: Sequence[int], most: int) -> None:
         """Compute the shared prefix, at most so many tokens a pass; what was there is forgotten."""
@@ -71,20 +72,18 @@ class Cells:
         Logits float32 [K, vocabulary] after the tokens with the numbers `keep`, counted over all spans.
         """
         self.check()
-        new = torch.tensor(
-            [(span.row, span.branch, span.position + place) for span in spans for place in range(len(span.tokens))],
-            dtype=torch.long,
+        new = self._numbers(
+            [(span.row, span.branch, span.position + place) for span in spans for place in range(len(span.tokens))]
         ).T
-        shared = torch.tensor([span.shared for span in spans for _ in span.tokens], dtype=torch.long)
+        shared = self._numbers([span.shared for span in spans for _ in span.tokens])
         self._what = torch.cat([self._what, new], dim=1)
-        device = self.model.device
         found = self.model(
-            input_ids=torch.tensor([[token for span in spans for token in span.tokens]], device=device),
-            attention_mask=_mask(new, shared, self._what, self.model.dtype).to(device),
-            position_ids=new[2][None].to(device),
+            input_ids=self._numbers([[token for span in spans for token in span.tokens]]),
+            attention_mask=_mask(new, shared, self._what, self.model.dtype),
+            position_ids=new[2][None],
             past_key_values=self._cache,
             use_cache=True,
-            logits_to_keep=torch.tensor(list(keep) or [0], dtype=torch.long, device=device),
+            logits_to_keep=self._numbers(list(keep) or [0]),
         )
         self.passes += 1
         self.tokens += new.shape[1]
@@ -92,12 +91,15 @@ class Cells:
 
     def drop(self, rows: set[int]) -> None:
         """Forget the cells of some rows."""
-        stay = ~torch.isin(self._what[0], torch.tensor(sorted(rows), dtype=torch.long))
+        stay = ~torch.isin(self._what[0], self._numbers(sorted(rows)))
         self._what = self._what[:, stay]
-        columns = stay.nonzero()[:, 0].to(self.model.device)
+        columns = stay.nonzero()[:, 0]
         for layer in self._cache.layers:
             layer.keys = layer.keys.index_select(2, columns)
             layer.values = layer.values.index_select(2, columns)
+
+    def _numbers(self, values: Sequence[Any]) -> Tensor:
+        return torch.tensor(values, dtype=torch.long, device=self.model.device)
 
 
 def _mask(asking: Tensor, shared: Tensor, cells: Tensor, dtype: torch.dtype) -> Tensor:
@@ -105,4 +107,4 @@ def _mask(asking: Tensor, shared: Tensor, cells: Tensor, dtype: torch.dtype) -> 
     row, branch, position = (values[:, None] for values in asking)
     of_row = (cells[0] == row) & ((cells[1] == TRUNK) | (cells[1] == branch)) & (cells[2] <= position)
     seen = of_row | ((cells[0] == SHARED) & (cells[2] < shared[:, None]))
-    return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)[None, None]
+    return torch.zeros(seen.shape, dtype=dtype, device=seen.device).masked_fill_(~seen, -torch.inf)[None, None]
