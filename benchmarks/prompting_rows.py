@@ -15,6 +15,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from hsdc_runtime.inputs import Located
 from hsdc_runtime.stages.generate import generate
 from hsdc_runtime.stages.rank import rank
+from hsdc_runtime.watch import Watch
 from hsdc_runtime.work import Output, Work
 
 WORDS = [f"word{number}" for number in range(500)]
@@ -44,8 +45,10 @@ def main() -> None:
             keys={},
             folder=folder / "out",
             checkpoints=folder / "checkpoints",
+            responses=folder,
             progress=lambda at, total, figures: None,
             stop=lambda: False,
+            watch=Watch(lambda *told: None),
         )
         (file,) = STAGES[name](work).files.values()
         with file.open("rb") as lines:

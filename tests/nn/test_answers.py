@@ -15,6 +15,7 @@ import tiny_causal
 from hsdc_runtime.inputs import Located
 from hsdc_runtime.stages.generate import generate
 from hsdc_runtime.stages.rank import rank
+from hsdc_runtime.watch import Watch
 from hsdc_runtime.work import Interrupted, Made, Output, Work
 from hsdc_schemas.errors import HsdcError
 
@@ -57,8 +58,10 @@ class Project:
             keys={},
             folder=out,
             checkpoints=self.folder / "checkpoints",
+            responses=self.folder,
             progress=lambda at, total, figures: self.seen.append((at, total)),
             stop=lambda: stop(next(calls)),
+            watch=Watch(lambda *told: None),
         )
         made = STAGES[name](work)
         return made.files[OUTPUT[name]].read_bytes(), dict(made.facts)

@@ -69,6 +69,7 @@ def answer_all(work: Work, output: str, make: Callable[[Local], Answerer]) -> Ma
         "chat_template": digest_bytes(str(tokenizer.chat_template).encode()),
     }
     if partial.rows < found.count:
+        work.watch.doing("loading the model")
         model = pretrained_causal(folder, execution, remote_code=work.experiment["model"]["remote_code"])
         cells = Cells(model, lambda: _go_on(work, partial))
         cells.share(shared, _budget(execution))
@@ -100,6 +101,7 @@ def _stream(work: Work, path: Path, partial: Partial, local: Local, answerer: An
     began, first = time.monotonic(), partial.rows
     rate = 0.0
     for prompts in windows(path, max(FEWEST, local.budget), partial.rows):
+        work.watch.doing(f"answering {len(prompts)} prompts from number {partial.rows + 1} on")
         before = _counts(local, answerer)
         rows = answerer.answer(prompts)
         partial.add(rows, {name: total - before[name] for name, total in _counts(local, answerer).items()})
