@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -12,8 +13,10 @@ from hsdc_schemas.components import Endpoint
 from hsdc_schemas.prompting import TOLERATED
 from hsdc_schemas.spec import Execution
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs/prompts.md").read_text(encoding="utf-8")
-AGAINST = PAGE[PAGE.index("## Against an endpoint") : PAGE.index("## How replies are read")]
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs/prompts.md").read_text(encoding="utf-8")
+AGAINST = PAGE[PAGE.index("## Against an endpoint") : PAGE.index("## With a model on this machine")]
+LOCAL = PAGE[PAGE.index("## With a model on this machine") : PAGE.index("## How replies are read")]
 READ = PAGE[PAGE.index("## How replies are read") :]
 
 
@@ -34,3 +37,11 @@ def test_the_blocks_are_components_and_a_part_of_a_profile() -> None:
     [profile] = [block["execution"] for block in blocks if "execution" in block]
     found = Execution.model_validate(profile).requests
     assert (found.most_seconds, found.most_cost, found.retries) == (3600, 5, 6)
+
+
+def test_the_local_model_is_the_shipped_one() -> None:
+    [shown] = [yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", LOCAL, re.DOTALL | re.MULTILINE)]
+    shipped = yaml.safe_load((ROOT / "specs/models/smollm2.yaml").read_text(encoding="utf-8"))
+    assert shown.items() <= shipped.items()
+    for line in re.findall(r"^```json\n(.*?)^```$", LOCAL, re.DOTALL | re.MULTILINE):
+        assert list(json.loads(line)) == sorted(json.loads(line))
