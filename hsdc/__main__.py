@@ -78,20 +78,16 @@ def _dispatch(options: object) -> int:
 
 def _fault(error: Exception) -> int:
     """A fault of hsdc itself, or of the machine below it: one line, and the traceback in a file."""
-    import errno
     import tempfile
     import traceback
     from contextlib import suppress
 
-    ways_out = {
-        **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room and run again"),
-        **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable for this user and run again"),
-        **dict.fromkeys((errno.EISDIR, errno.ENOTDIR, errno.EEXIST), "move away what is there and run again"),
-    }
-    if isinstance(error, OSError) and error.errno in ways_out:
-        where = error.filename or "the disk"
-        print(f"error[E433] {error.strerror}: {where}; {ways_out[error.errno]}", file=sys.stderr)
-        return 4
+    from hsdc_schemas.machine import machine_fault
+
+    if (found := machine_fault(error)) is not None:
+        fault = found.diagnostics[0]
+        print(f"error[{fault.code}] {fault.message}; {fault.hint}", file=sys.stderr)
+        return int(fault.exit)
     if isinstance(error, FileNotFoundError) and error.filename is None:  # of os.getcwd
         print("error[E001] the current folder is gone; change to a project and run again", file=sys.stderr)
         return 2

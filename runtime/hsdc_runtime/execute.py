@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import importlib
 import os
 import shutil
@@ -23,9 +22,11 @@ from hsdc_runtime.store import Action, Damaged, Store
 from hsdc_runtime.watch import Watch
 from hsdc_runtime.work import Busy, Interrupted, Made, Output, Work
 from hsdc_schemas.errors import Exit, HsdcError, fail
+from hsdc_schemas.machine import machine_fault
 from hsdc_schemas.record import Artifact, StageRecord
 
 UNKNOWN = "nothing is stored under its key"
+DAMAGED = "*.damaged-*"  # how a stage names a checkpoint that it passed over
 EXTRA = "pip install 'hsdc[runtime]'"
 
 
@@ -120,10 +121,12 @@ def _make(bench: Bench, step: Step, done: Mapping[str, Done], why: str, *, anew:
         watch=watch,
     )
     wall, cpu = time.monotonic(), _cpu_seconds()
+    _note_damaged(bench, step, checkpoints)  # by a process that was killed before it could
     try:
         with watch.watching():
             made = _call(step.stage.module or name, work)
     finally:
+        _note_damaged(bench, step, checkpoints)
         _require_unchanged(bench, checkpoints)
     seconds, cpu_seconds = time.monotonic() - wall, _cpu_seconds() - cpu
     action = _publish(bench.store, step, made, (seconds, cpu_seconds), checkpoints)
@@ -139,6 +142,16 @@ def _cpu_seconds() -> float:
     """Of this process, and of its processes that have ended."""
     children = os.times()
     return time.process_time() + children.children_user + children.children_system
+
+
+def _note_damaged(bench: Bench, step: Step, checkpoints: Path) -> None:
+    """Record the checkpoints that the stage found damaged and passed over, and move them to the quarantine."""
+    reason, name = "its bytes have changed; an earlier one was gone on from, or none", step.stage.name
+    for path in sorted(checkpoints.glob(DAMAGED)):
+        output = f"checkpoint {path.name.partition('.')[0]}"
+        bench.ledger.append("set aside", stage=name, key=step.key, output=output, reason=reason)
+        bench.observe(SetAside(bench.run, name, output, reason))
+        bench.store.set_aside(path, f"{step.key[7:39]}.{path.name}")
 
 
 def _require_unchanged(bench: Bench, checkpoints: Path) -> None:
@@ -161,20 +174,11 @@ def _call(name: str, work: Work) -> Made:
         raise fail("E431", Exit.ENVIRONMENT, message, None, EXTRA) from None
     try:
         return stage(work)
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
-            raise fail("E433", Exit.ENVIRONMENT, f"{name}: {error.strerror}", None, "make room and run again") from None
-        raise
-    except MemoryError:
-        raise fail("E433", Exit.ENVIRONMENT, f"{name}: out of memory", None, "lower tokens_per_micro_batch") from None
     except Exception as error:
-        if type(error).__name__ == "OutOfMemoryError":  # torch's, of a device
-            message = f"{name}: {error}".splitlines()[0]
-            raise fail("E433", Exit.ENVIRONMENT, message, None, "lower tokens_per_micro_batch") from None
-        if f"(os error {errno.ENOSPC})" not in str(error):  # how safetensors, which raises its own class, says it
+        found = None if isinstance(error, HsdcError) else machine_fault(error, name)
+        if found is None:
             raise
-        message = f"{name}: {os.strerror(errno.ENOSPC)}"
-        raise fail("E433", Exit.ENVIRONMENT, message, None, "make room and run again") from None
+        raise found from None
 
 
 def _publish(store: Store, step: Step, made: Made, times: tuple[float, float], checkpoints: Path) -> Action:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from filelock import FileLock
 
-from hsdc_schemas.digests import canonical, digest_bytes, write_atomically
+from hsdc_schemas.digests import canonical, digest_bytes, force, write_atomically, write_whole
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.secrets import require_no_secrets
 
@@ -59,12 +60,21 @@ class Ledger:
             entry = {"event": event, "at": now, "line": number, "previous": previous, "pid": os.getpid(), **facts}
             line = canonical(entry)
             require_no_secrets(LEDGER, line)
-            with self.path.open("ab") as file:
-                file.write(line + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            with self.path.open("ab", buffering=0) as file:
+                self._add(file.fileno(), line + b"\n")
             head = Head(number, digest_bytes(line))
             write_atomically(self.root / HEAD, canonical(head._asdict()) + b"\n")
+
+    def _add(self, handle: int, line: bytes) -> None:
+        """Write a line and force it to the disk; one that the disk fails is cut off again, to be written anew."""
+        end = os.fstat(handle).st_size
+        try:
+            write_whole(handle, line)
+            force(handle, self.path)
+        except OSError:
+            with suppress(OSError):
+                os.ftruncate(handle, end)
+            raise
 
     def _whole_lines(self) -> list[bytes]:
         try:

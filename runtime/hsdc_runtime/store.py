@@ -6,13 +6,21 @@ object gets one whose bytes were hashed again; a damaged one is moved to the qua
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hsdc_schemas.digests import PREFIX, canonical, digest_file, from_json, sync_folder, write_atomically
+from hsdc_schemas.digests import (
+    PREFIX,
+    canonical,
+    digest_file,
+    force,
+    from_json,
+    rename_durably,
+    sync_folder,
+    write_atomically,
+)
 from hsdc_schemas.manifest import sealed
 from hsdc_schemas.record import Artifact
 from hsdc_schemas.secrets import require_no_secrets
@@ -54,15 +62,14 @@ class Store:
     def put(self, file: Path) -> tuple[str, int]:
         """Move a finished file into the store; its object digest and size in bytes."""
         with file.open("rb+") as handle:
-            os.fsync(handle.fileno())
+            force(handle.fileno(), file)
         digest, size = digest_file(file)
         target = self.path(digest)
         if not self._intact(digest):
             target.parent.mkdir(parents=True, exist_ok=True)
             file.chmod(0o444)
-            file.replace(target)
-            sync_folder(target.parent)
             sync_folder(self.objects)
+            rename_durably(file, target)
         return digest, size
 
     def take(self, digest: str) -> Path:
@@ -71,7 +78,7 @@ class Store:
             return self.look(digest)
         except Damaged:
             if self.path(digest).exists():
-                self._set_aside(self.path(digest), digest)
+                self.set_aside(self.path(digest), digest.removeprefix(PREFIX))
             raise
 
     def look(self, digest: str) -> Path:
@@ -87,13 +94,14 @@ class Store:
         path = self.path(digest)
         return path.is_file() and digest_file(path)[0] == digest
 
-    def _set_aside(self, path: Path, digest: str) -> None:
+    def set_aside(self, path: Path, name: str) -> None:
+        """Move what is damaged to the quarantine, where it is looked at by nobody but people."""
         self.quarantine.mkdir(parents=True, exist_ok=True)
-        target = self.quarantine / digest.removeprefix(PREFIX)
+        target = self.quarantine / name
         count = 0
         while target.exists():
             count += 1
-            target = self.quarantine / f"{digest.removeprefix(PREFIX)}.{count}"
+            target = self.quarantine / f"{name}.{count}"
         path.replace(target)
         sync_folder(self.quarantine)
 

@@ -104,11 +104,13 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file that is there whole or not at all: temporary file beside it, fsync, rename, fsync of the folder.
 
     Without `durable` nothing is forced to the disk: for what can be made again and is checked when it is read.
+    A write that the disk fails raises OSError, and what was not there before is not there then either.
     """
     where = os.fspath(path)
     folder, _, name = where.rpartition(os.sep)
-    temporary = f"{folder or '.'}{os.sep}.{name}.{os.getpid()}.part"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
+    # Of two processes in two containers that share the folder, both may have the same id.
+    temporary = f"{folder or '.'}{os.sep}.{name}.{os.getpid()}.{os.urandom(4).hex()}.part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         handle = os.open(temporary, flags, 0o666)
     except FileNotFoundError:
@@ -116,26 +118,56 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         handle = os.open(temporary, flags, 0o666)
     try:
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(handle, view) :]
+            write_whole(handle, data)
             if durable:
-                os.fsync(handle)
+                force(handle, where)
         finally:
             os.close(handle)
-        os.replace(temporary, where)  # noqa: PTH105 - one call of many thousand
+        if not durable:
+            os.replace(temporary, where)  # noqa: PTH105 - one call of many thousand
+            return
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    if durable:
-        sync_folder(path.parent)
+    rename_durably(Path(temporary), path)
+
+
+def rename_durably(source: Path, target: Path) -> None:
+    """Give a file that was forced to the disk its name; where the disk fails, it has not got it, unless one had it."""
+    new = not target.exists()
+    try:
+        source.replace(target)
+        sync_folder(target.parent)
+    except OSError:
+        source.unlink(missing_ok=True)
+        if new:
+            target.unlink(missing_ok=True)
+        raise
+
+
+def write_whole(handle: int, data: bytes) -> None:
+    """Write all of some bytes; OSError where there is no room for all of them."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def force(handle: int, path: str | Path) -> None:
+    """Force a file to the disk, or raise OSError with its name.
+
+    Never to be tried again on the same bytes: after a failure the system may have dropped them, and then says yes.
+    """
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def sync_folder(path: Path) -> None:
     """Make a rename or link inside a folder durable."""
     handle = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(handle)
+        force(handle, path)
     finally:
         os.close(handle)
 

@@ -4,66 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import json
-import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
-from tiny_project import command_of_its_own, digests, record
+from apart import PATIENCE, left, start, wait_for
+from tiny_project import record
+from uninterrupted import checkpoints, is_the_uninterrupted_one
 
 from hsdc_runtime.ledger import Ledger
-
-CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(
-    ["hsdc_runtime.stages.prepare", "hsdc_runtime.stages.train", "hsdc_runtime.stages.score"]
-)
-PATIENCE = 60.0
-
-
-def start(root: Path, *arguments: str, output: str = "output.txt") -> BaseProcess:
-    """The command in a process that has its libraries loaded already."""
-    process = CONTEXT.Process(target=command_of_its_own, args=(str(root), list(arguments), str(root / output)))
-    process.start()
-    return process
-
-
-def wait_for(condition: Callable[[], object], process: BaseProcess | None = None) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < end, "it did not happen in time"
-        assert process is None or process.is_alive() or condition(), "the process ended before it happened"
-        time.sleep(0.001)
-
-
-def checkpoints(root: Path) -> list[Path]:
-    return list(root.glob(".hsdc/store/checkpoints/*/step-*"))
-
-
-def left(process: BaseProcess) -> int | None:
-    process.join(PATIENCE)
-    return process.exitcode
-
-
-def is_the_uninterrupted_one(root: Path, finished: Path) -> None:
-    found, expected = record(root, "base"), record(finished, "base")
-    assert digests(found) == digests(expected)
-    assert found["scores"] == expected["scores"]
-    assert _counted(found) == _counted(expected)
-    assert not checkpoints(root)
-    Ledger(root).entries()
-
-
-def _counted(found: dict) -> dict:
-    """What training says of itself, but how fast it was."""
-    facts = next(stage["facts"] for stage in found["stages"] if stage["name"] == "train")
-    return {name: value for name, value in facts.items() if not name.endswith("_per_second")}
 
 
 def test_sigterm_in_training(fresh: Path, finished: Path, hsdc) -> None:

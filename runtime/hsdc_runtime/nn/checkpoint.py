@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 import sys
@@ -16,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from hsdc_schemas.digests import digest_bytes, digest_file, digest_json, sync_folder
+from hsdc_schemas.digests import digest_bytes, digest_file, digest_json, force, sync_folder
 
 STATE, DIGESTS = "state.json", "digests.json"
 _NAME = re.compile(r"step-(\d{9})")
@@ -42,7 +41,11 @@ def save_checkpoint(folder: Path, snapshot: Snapshot, keep: int) -> Path:
         part = folder / f".{final.name}.part"
         shutil.rmtree(part, ignore_errors=True)
         part.mkdir()
-        _write(part, snapshot)
+        try:
+            _write(part, snapshot)
+        except Exception:  # of a full disk, what was written only takes room
+            shutil.rmtree(part, ignore_errors=True)
+            raise
         part.rename(final)
         sync_folder(folder)
     for old in _newest_first(folder)[keep:]:
@@ -88,7 +91,7 @@ def _write(folder: Path, snapshot: Snapshot) -> None:
     (folder / DIGESTS).write_text(json.dumps(digests, sort_keys=True), "utf-8")
     for path in folder.iterdir():
         with path.open("rb") as file:
-            os.fsync(file.fileno())
+            force(file.fileno(), path)
     sync_folder(folder)
 
 

@@ -13,6 +13,7 @@ from hsdc_runtime.nn.acceleration import require_device
 from hsdc_runtime.nn.model import Classifier, load_encoder
 from hsdc_schemas.encoder import Encoder, HeadShape
 from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.machine import machine_fault
 from hsdc_schemas.spec import Execution
 
 _T = TypeVar("_T")
@@ -50,10 +51,8 @@ def usable(what: str, load: Callable[[], _T]) -> _T:
     """What `load` returns; HsdcError where it fails because of the model's files."""
     try:
         return load()
-    except MemoryError:
-        raise
     except Exception as error:  # each library has errors of its own for a folder that it cannot read
-        if isinstance(error, OSError) and error.errno is not None:
+        if machine_fault(error) is not None or (isinstance(error, OSError) and error.errno is not None):
             raise
         first = (str(error).splitlines() or [""])[0]
         message = f"the {what} cannot be used: {type(error).__name__}: {first}"
