@@ -5,6 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import re
+from contextlib import suppress
+from pathlib import Path
 
 from hsdc_schemas.errors import Exit, HsdcError, fail
 
@@ -29,5 +31,12 @@ def machine_fault(error: BaseException, doing: str = "") -> HsdcError | None:
     number = error.errno if isinstance(error, OSError) else int(wrapped[1]) if wrapped else None
     if number not in WAYS_OUT:
         return None
-    where = error.filename if isinstance(error, OSError) and error.filename else "the disk"
+    where = _shown(error.filename) if isinstance(error, OSError) and error.filename else "the disk"
     return fail("E433", Exit.ENVIRONMENT, f"{message}{os.strerror(number)}: {where}", None, WAYS_OUT[number])
+
+
+def _shown(path: str | bytes | int) -> str:
+    """A path as somebody in the working folder would write it."""
+    with suppress(OSError, ValueError):
+        return Path(os.fsdecode(path)).relative_to(Path.cwd()).as_posix()
+    return str(path)

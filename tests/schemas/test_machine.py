@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 import torch
@@ -33,6 +34,14 @@ def test_a_fault_of_the_machine(kind: str) -> None:
     assert (fault.code, int(fault.exit)) == ("E433", 4)
     assert fault.message.startswith(f"train: {message}")
     assert hint in fault.hint
+
+
+def test_a_file_is_named_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for path, shown in ((tmp_path / "made/here", "made/here"), ("made", "made"), ("/elsewhere", "/elsewhere")):
+        found = machine_fault(OSError(errno.ENOSPC, "No space", str(path)))
+        assert found is not None
+        assert found.diagnostics[0].message == f"No space left on device: {shown}"
 
 
 def test_memory_that_is_not_there() -> None:
