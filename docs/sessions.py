@@ -206,7 +206,7 @@ def page(sessions: Iterable[Session]) -> str:
 
 def section(session: Session) -> str:
     """A command's part of the page; raises ValueError where a step ends otherwise than it has to."""
-    shown = [line for step in session.steps for line in _play(step)]
+    shown = [line for step in session.steps for line in play(step)]
     return "\n".join(
         [f"## hsdc {session.command}", "", *textwrap.wrap(session.text, 116), "", "```console", *shown, "```", ""]
     )
@@ -219,7 +219,8 @@ def steady(text: str) -> str:
     return text
 
 
-def _play(step: Step) -> Iterator[str]:
+def play(step: Step) -> Iterator[str]:
+    """The lines of a step: the call, what it printed, its exit code; raises ValueError where that is another one."""
     code, answer = _answer(step.call)
     if code != step.code:
         raise ValueError(f"{step.call}: exit {code}, not {step.code}\n{answer}")
@@ -238,11 +239,12 @@ def _play(step: Step) -> Iterator[str]:
 def _answer(call: str) -> tuple[int, str]:
     """What a call prints, on both streams in their order, and its exit code."""
     program, *arguments = shlex.split(call)
-    if program != "hsdc":
+    if program != "hsdc" or ">" in arguments:
         done = subprocess.run(
             ["sh", "-c", call], capture_output=True, text=True, env={**os.environ, **GIT}, check=False
         )
-        return done.returncode, done.stdout + done.stderr
+        code = done.returncode if done.returncode >= 0 else 128 - done.returncode  # as a shell says who was killed
+        return code, done.stdout + done.stderr
     from hsdc.__main__ import main
 
     stream = io.StringIO()

@@ -146,7 +146,7 @@ def _cpu_seconds() -> float:
 
 def _note_damaged(bench: Bench, step: Step, checkpoints: Path) -> None:
     """Record the checkpoints that the stage found damaged and passed over, and move them to the quarantine."""
-    reason, name = "its bytes have changed; an earlier one was gone on from, or none", step.stage.name
+    reason, name = "its bytes have changed", step.stage.name
     for path in sorted(checkpoints.glob(DAMAGED)):
         output = f"checkpoint {path.name.partition('.')[0]}"
         bench.ledger.append("set aside", stage=name, key=step.key, output=output, reason=reason)

@@ -69,7 +69,7 @@ class Ledger:
         """Write a line and force it to the disk; one that the disk fails is cut off again, to be written anew."""
         end = os.fstat(handle).st_size
         try:
-            write_whole(handle, line)
+            write_whole(handle, line, self.path)
             force(handle, self.path)
         except OSError:
             with suppress(OSError):

@@ -118,7 +118,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
         handle = os.open(temporary, flags, 0o666)
     try:
         try:
-            write_whole(handle, data)
+            write_whole(handle, data, where)
             if durable:
                 force(handle, where)
         finally:
@@ -145,11 +145,14 @@ def rename_durably(source: Path, target: Path) -> None:
         raise
 
 
-def write_whole(handle: int, data: bytes) -> None:
-    """Write all of some bytes; OSError where there is no room for all of them."""
+def write_whole(handle: int, data: bytes, path: str | Path) -> None:
+    """Write all of some bytes; OSError, with the name of the file, where there is no room for all of them."""
     view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
+    try:
+        while view:
+            view = view[os.write(handle, view) :]
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from None
 
 
 def force(handle: int, path: str | Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -193,7 +195,7 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 def test_pages_are_short_enough_to_be_read() -> None:
     for path in PAGES:
-        if path.name not in ("codes.md", "commands.md"):
+        if path.name not in ("codes.md", "commands.md", "faults.md"):
             lines = path.read_text(encoding="utf-8").splitlines()
             assert len(lines) <= 320, path.name
             assert max(map(len, lines)) <= 120, path.name
@@ -234,6 +236,21 @@ def test_sessions_are_what_the_commands_print(switches: None) -> None:
     light = f"\n## hsdc {HEAVY[0].command}\n"
     assert found.partition(light)[0] == written.partition(light)[0], "python -m docs.sessions writes it anew"
     assert steady(found) == steady(written), "python -m docs.sessions writes it anew"
+
+
+def test_faults_are_told_as_the_page_says() -> None:
+    for program in ("unshare", "strace"):
+        if shutil.which(program) is None:
+            pytest.skip(f"there is no {program} here")
+    probe = "mount -t tmpfs tmpfs /mnt && strace -o /dev/null true"
+    alone = ["unshare", "--mount", "--map-root-user"]
+    tried = subprocess.run([*alone, "sh", "-c", probe], capture_output=True, text=True, check=False)
+    if tried.returncode:
+        pytest.skip(f"faults cannot be provoked here: {tried.stderr.strip()}")
+    told = [sys.executable, "-m", "docs.faults", "--print"]
+    answer = subprocess.run(told, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert steady(answer.stdout) == steady(text_of("faults.md")), "python -m docs.faults writes it anew"
 
 
 def test_every_command_has_a_session() -> None:
