@@ -109,7 +109,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     where = os.fspath(path)
     folder, _, name = where.rpartition(os.sep)
     # Of two processes in two containers that share the folder, both may have the same id.
-    temporary = f"{folder or '.'}{os.sep}.{name}.{os.getpid()}.{os.urandom(4).hex()}.part"
+    temporary = f"{folder or '.'}{os.sep}.{name}.{os.urandom(4).hex()}.{os.getpid()}.part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
         handle = os.open(temporary, flags, 0o666)
