@@ -27,7 +27,7 @@ START = """\
 
 What goes wrong on real machines, made to go wrong, and what hsdc says to it. Each session begins with a copy of the
 small project of [the commands](commands.md), with `run4` locked, finished or killed in training. `strace` makes a call
-of the system fail, or kills just before it; `mount` makes a disk of its own. `python -m docs.faults` provoked all of this
+of the system fail, or kills just before it; `mount` makes a disk of its own. `python -m docs.faults` provoked all this
 and wrote this page; times are cut, and … stands for lines left out. Exit codes are those of [reviews and CI](ci.md).
 """
 END = """\

@@ -3,9 +3,9 @@
     make flips                                             1,000 of them
     .venv/bin/python tests/runtime/flips.py --flips 100    fewer; writes nothing
 
-A small project (of `tiny_project.py`) with a finished run, and a copy of it whose run was stopped in training. A flip is
-at a random position of a random file of each kind in turn; size and times of the file stay what they were. Then those
-who read such a file are asked, and must refuse it; the bit is flipped back, and they must take it again.
+A small project (of `tiny_project.py`) with a finished run, and a copy of it whose run was stopped in training. A flip
+is at a random position of a random file of each kind in turn; size and times of the file stay what they were. Then
+those who read such a file are asked, and must refuse it; the bit is flipped back, and they must take it again.
 """
 
 from __future__ import annotations
@@ -241,7 +241,7 @@ def result(projects: Projects, done: list[Flip], seed: int, seconds: float) -> R
         ),
         {"missed": missed, "seconds": round(seconds, 1)},
         (
-            "Files that were put back are taken again. Positions are random; the file is as large and as old as before.",
+            "Positions are random; a file is as large and as old as before. What was put back is taken again.",
             *(f"Missed: {flip}." for flip in missed[:20]),
         ),
     )

@@ -38,13 +38,13 @@ PHASES = (
 )
 CHANGES = {"os.rename", "os.remove", "os.rmdir", "os.mkdir", "os.truncate"}
 WRITING = os.O_WRONLY | os.O_RDWR
-PATIENCE = 60.0
+PATIENCE = 180.0
 AIMED = ("train's checkpoint", "other stages", "publish", APPEND, "record")  # short ones, rarely hit by chance
 
 
 @dataclass(frozen=True)
 class Moment:
-    """When to kill: after some seconds, or before some operation, of all or of a phase; with neither, never."""
+    """When to kill: after some seconds, or before some operation, of all or from a phase on; with neither, never."""
 
     seconds: float | None = None
     operation: int | None = None
@@ -109,8 +109,11 @@ def ended(pid: int, noted: Noted, moment: Moment = Moment(), began: float | None
     """Wait for a child, and kill it at its moment."""
     began = time.monotonic() if began is None else began
     limit = PATIENCE if moment.seconds is None else moment.seconds
+    since = began if not moment.phase else None
     while (status := os.waitpid(pid, os.WNOHANG))[0] == 0:
-        if time.monotonic() - began >= limit:
+        if since is None and (noted.phase == moment.phase or time.monotonic() - began >= PATIENCE):
+            since = time.monotonic()
+        if since is not None and time.monotonic() - since >= limit:
             os.kill(pid, signal.SIGKILL)
             status = os.waitpid(pid, 0)
             break

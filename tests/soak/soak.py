@@ -8,6 +8,7 @@ A small project (of `tests/runtime/tiny_project.py`) is compiled and run once wi
 
 - `hsdc compile` with nothing generated, killed one to four times, then let through;
 - `hsdc run` with an empty store, killed and begun again until it finishes;
+- `hsdc run` of a longer training, killed again and again in it, a random time after it began or went on;
 - eight writers that append 50 entries each to one ledger, of which one after the other is killed and begun again.
 
 SIGKILL comes at a random moment, or just before a random operation that changes a file: in half of a write, or with a
@@ -43,7 +44,7 @@ import torch
 import whole
 from guards import GUARDS
 from killed import AIMED, PATIENCE, PHASES, Ending, Moment, Noted, ended, start
-from tiny_project import build
+from tiny_project import build, spec
 from told import result
 
 from benchmarks.results import show, write
@@ -52,7 +53,8 @@ from hsdc_runtime.ledger import Ledger
 
 WRITERS, APPENDS = 8, 50
 MOST_KILLS = 12  # of one run; then it is let through
-SHARES = {"compile": 0.25, "run": 0.5, "ledger": 0.25}
+SHARES = {"compile": 0.2, "run": 0.4, "training": 0.2, "ledger": 0.2}
+LONG, EPOCHS = "long", 30  # a training that is killed again and again, mostly in an epoch of its own
 ENOUGH = 300  # kills of a run whose result is worth keeping
 CONTROL = 150  # kills within which a guard that is gone must be noticed
 
@@ -68,7 +70,7 @@ class Soak:
         self.of_kind: Counter[str] = Counter()
         self.rounds: Counter[str] = Counter()
         self.seconds: Counter[str] = Counter()
-        self.temporary, self.untold = 0, 0
+        self.temporary, self.untold, self.compared = 0, 0, 0
         self.faults: list[str] = []
 
     def lay(self) -> None:
@@ -78,10 +80,11 @@ class Soak:
         guard, self.guard = self.guard, None
         self.source.mkdir()
         # Not in this process: what writes the model begins a thread, and a process with threads is not to be forked.
-        ended(start(lambda: build(self.source) or 0, Moment(), Noted(), self.folder / "output", None), Noted())
+        ended(start(lambda: _build(self.source), Moment(), Noted(), self.folder / "output", None), Noted())
         finished = self._copy("finished")
-        self.whole = {name: self._through(finished, *name.split()) for name in ("compile", "run base")}
-        self.expected = whole.expected(finished)
+        commands = ("compile", "run base", f"run {LONG}")
+        self.whole = {name: self._through(finished, *name.split()) for name in commands}
+        self.expected, self.long = whole.expected(finished), whole.expected(finished, LONG)
         self._through(finished, "verify", "--store")
         compiled = self._copy("compiled")
         self._through(compiled, "compile")
@@ -93,10 +96,13 @@ class Soak:
         """Rounds of a kind until so many kills were made in it."""
         began = time.monotonic()
         while self.of_kind[kind] < kills and not (first_fault and self.faults):
-            root = self._copy(f"{kind}-{self.rounds[kind]}", "compiled" if kind == "run" else "source")
-            if kind == "run":
+            root = self._copy(f"{kind}-{self.rounds[kind]}", "compiled" if kind in ("run", "training") else "source")
+            if kind in ("run", "training"):
                 shutil.rmtree(root / ".hsdc")
-            {"compile": self._compile, "run": self._run, "ledger": self._ledger}[kind](root)
+            if kind == "training":
+                self._training(root, kills - self.of_kind[kind])
+            else:
+                {"compile": self._compile, "run": self._run, "ledger": self._ledger}[kind](root)
             self.temporary += len(whole.temporary(root))
             shutil.rmtree(root)
             self.rounds[kind] += 1
@@ -115,11 +121,28 @@ class Soak:
                 break
         self._through(root, "run", "base")
         self._through(root, "run", "base", "--frozen")
+        self.compared += 1
         self._found("run", self._read(lambda: whole.once_finished(root, self.expected)))
         if '"remade":[]' not in (root / whole.LEDGER).read_text().splitlines()[-1]:
             self._found("run", ["a finished run was made again"])
         self._through(root, "verify", "base")
         self.untold += '"run finished"' not in (root / whole.LEDGER).read_text()
+
+    def _training(self, root: Path, kills: int) -> None:
+        """One training that is killed so many times, unless it is over before, in the epoch that it goes on with or the next."""
+        command = ["run", LONG]
+        seconds = self.whole[f"run {LONG}"].seconds * 1.4 / EPOCHS
+        for _ in range(kills):
+            moment = Moment(seconds=self.moments.uniform(0, seconds), phase="stage train")
+            ending = self._command(root, command, moment)
+            if ending.killed is None:
+                break
+            self._count("training", ending, moment)
+            self._found("training", self._read(lambda: whole.at_any_time(root, self.expected)))
+        self._through(root, *command)
+        self.compared += 1
+        self._found("training", self._read(lambda: whole.once_finished(root, self.long, LONG)))
+        self._through(root, "verify", LONG)
 
     def _killed(self, root: Path, kind: str, command: str) -> Ending:
         """A command that is killed, unless it is over before; then what it left is looked at."""
@@ -221,6 +244,12 @@ class Soak:
 
     def _copy(self, name: str, source: str = "source") -> Path:
         return Path(shutil.copytree(self.folder / source, self.folder / name))
+
+
+def _build(root: Path) -> int:
+    build(root)
+    spec(root, LONG, f"budget: 2\nchange: {{training: {{epochs: {EPOCHS}, early_stopping: {{patience: {EPOCHS}}}}}}}\n")
+    return 0
 
 
 def _main(root: Path, arguments: Sequence[str]) -> int:

@@ -24,6 +24,7 @@ def result(soak: Soak, kills: int, seed: int, controls: list[tuple[str, int, str
         for phase in PHASES
     ]
     blind = [name for name, _, noticed in controls if not noticed]
+    training = soak.kills["stage train"] + soak.kills["train's checkpoint"]
     return Result(
         "soak",
         f"python tests/soak/soak.py --kills {kills} --seed {seed}",
@@ -40,7 +41,13 @@ def result(soak: Soak, kills: int, seed: int, controls: list[tuple[str, int, str
         ),
         (
             Requirement(f"at least {kills} kills", str(done), done >= kills),
+            Requirement("at least 50 of them in training", str(training), training >= 50),
             Requirement("no fault", str(len(soak.faults)), not soak.faults),
+            Requirement(
+                "every run that was killed ends with the outputs of one that was not, bit by bit",
+                f"{soak.compared} runs compared, after {soak.of_kind['run'] + soak.of_kind['training']} kills",
+                not any("reference" in fault for fault in soak.faults),
+            ),
             Requirement("every guard that is gone is noticed", ", ".join(blind) or "all", not blind),
         ),
         {
@@ -50,6 +57,8 @@ def result(soak: Soak, kills: int, seed: int, controls: list[tuple[str, int, str
             "untold": soak.untold,
         },
         (
+            "Rounds of training are one run of 30 epochs each, killed a random time after its training began or",
+            "went on, and then let through.",
             "Every phase is that of the process when the signal came; `before an operation` is just before one that",
             "changes a file, in half of a write, or with a part of the ledger's last line lost.",
             f"Temporary files that the kills left beside what they were for, and that nothing reads: {soak.temporary}.",

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 GENERATED, STORE, LEDGER, HEAD = "generated/demo", ".hsdc/store", ".hsdc/ledger.jsonl", ".hsdc/ledger.head"
-RECORD = f"{GENERATED}/base.record.json"
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,9 @@ class Expected:
     facts: dict[str, Any]
 
 
-def expected(root: Path) -> Expected:
+def expected(root: Path, run: str = "base") -> Expected:
     """Of a finished project."""
-    record = json.loads((root / RECORD).read_bytes())
+    record = _record(root, run)
     return Expected(manifests(root), _outputs(record), record["scores"], _facts(record))
 
 
@@ -54,9 +53,9 @@ def at_any_time(root: Path, wanted: Expected) -> Iterator[str]:
     yield from held(root)
 
 
-def once_finished(root: Path, wanted: Expected) -> Iterator[str]:
+def once_finished(root: Path, wanted: Expected, run: str = "base") -> Iterator[str]:
     """Faults in a finished run: it must be, bit by bit, the uninterrupted one."""
-    record = json.loads((root / RECORD).read_bytes())
+    record = _record(root, run)
     if manifests(root) != wanted.manifests:
         yield "the manifests are not those of the reference"
     for stage, outputs in wanted.outputs.items():
@@ -78,6 +77,11 @@ def once_finished(root: Path, wanted: Expected) -> Iterator[str]:
     if not told or any(entry["record"] != record["digest"] for entry in told):
         yield "the ledger does not name the record"
     yield from held(root)
+
+
+def _record(root: Path, run: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((root / GENERATED / f"{run}.record.json").read_bytes())
+    return found
 
 
 def chain(root: Path) -> Iterator[str]:

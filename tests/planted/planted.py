@@ -1,0 +1,143 @@
+"""Faults planted in a copy of this tree, one at a time: the tests must catch every one, or they are worth nothing.
+
+    make planted                                          all of them; some minutes
+    .venv/bin/python tests/planted/planted.py TEXT…       those whose name holds a text; writes nothing
+
+Each fault replaces a stretch of source in a copy of what git knows of the tree, runs the tests that should notice, and
+notes which do. Before that, the same tests must pass in the copy as it is. The exit code is 1 where a fault is not
+caught. All of them write `benchmarks/results/planted.json` and `planted.md`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT))
+
+from faults import FAULTS, Fault
+
+from benchmarks.results import Requirement, Result, Table, show, write
+
+ENOUGH = 20
+SHOWN = 3
+_CAUGHT = re.compile(r"^(?:FAILED|ERROR) (\S+?\.py(?:::[^\s\[]+)?)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Caught:
+    """A fault, and the tests that caught it, without their parameters."""
+
+    fault: Fault
+    by: tuple[str, ...]
+
+
+def copy(folder: Path) -> Path:
+    """What git tracks, or would track, of this tree."""
+    known = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    target = folder / "tree"
+    for name in filter(None, known.stdout.split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, target / name)
+    return target
+
+
+def planted(text: str, fault: Fault) -> str:
+    """A source with the fault in it; ValueError where it is no longer what the fault was made for."""
+    if text.count(fault.old) != 1:
+        raise ValueError(f"{fault.file} has {text.count(fault.old)} times, not once: {fault.old!r}")
+    return text.replace(fault.old, fault.new)
+
+
+def failing(tree: Path, tests: Iterable[str]) -> tuple[str, ...]:
+    """The tests of some files that fail in a tree; RuntimeError where they cannot be run."""
+    path = os.pathsep.join(str(tree / name) for name in ("", "schemas", "compiler", "runtime"))
+    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", f"--rootdir={tree}", *tests]
+    done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise RuntimeError(done.stdout + done.stderr)
+    return tuple(dict.fromkeys(_CAUGHT.findall(done.stdout)))
+
+
+def plant(tree: Path, fault: Fault) -> Caught:
+    """The tests that catch a fault; the tree is left as it was."""
+    path = tree / fault.file
+    before = path.read_text("utf-8")
+    path.write_text(planted(before, fault), "utf-8")
+    try:
+        return Caught(fault, failing(tree, fault.tests))
+    finally:
+        path.write_text(before, "utf-8")
+
+
+def result(found: Sequence[Caught]) -> Result:
+    """What was planted and caught, as tables."""
+    rows = []
+    for caught in found:
+        names = [name.removeprefix("tests/") for name in caught.by[:SHOWN]]
+        more = [f"and {len(caught.by) - SHOWN} more"] if len(caught.by) > SHOWN else []
+        rows.append(
+            (caught.fault.name, caught.fault.file, str(len(caught.by)), ", ".join([*names, *more]) or "**nothing**")
+        )
+    missed = [caught.fault.name for caught in found if not caught.by]
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Result(
+        "planted",
+        "python tests/planted/planted.py",
+        "Faults planted in a copy of this tree, one at a time, and the tests that catch them",
+        (Table("Faults", ("fault", "planted in", "caught by", "which are"), tuple(rows), (0, 1, 3)),),
+        (
+            Requirement(f"at least {ENOUGH} faults", str(len(found)), len(found) >= ENOUGH),
+            Requirement("every fault is caught", ", ".join(missed) or f"{len(found)} of {len(found)}", not missed),
+        ),
+        {
+            "caught": {caught.fault.name: list(caught.by) for caught in found},
+            "cpu_seconds": round(spent.ru_utime + spent.ru_stime),
+        },
+        ("Only the tests that should notice were run with each fault; without any fault, all of them pass.",),
+    )
+
+
+def main() -> int:
+    """Plant what is asked for; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("texts", nargs="*", metavar="TEXT")
+    texts = parser.parse_args().texts
+    chosen = [fault for fault in FAULTS if not texts or any(text in fault.name for text in texts)]
+    with tempfile.TemporaryDirectory() as folder:
+        tree = copy(Path(folder))
+        broken = failing(tree, sorted({name for fault in chosen for name in fault.tests}))
+        if broken:
+            print(f"without any fault, these fail: {', '.join(broken)}")
+            return 1
+        found = []
+        for fault in chosen:
+            found.append(plant(tree, fault))
+            print(f"{fault.name}: {', '.join(found[-1].by[:SHOWN]) or 'NOT CAUGHT'}", flush=True)
+    told = result(found)
+    print("\n".join(show(told)))
+    if not texts:
+        write(told)
+    return int(not told.required[1].met)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
