@@ -303,8 +303,8 @@ SCORES = (
     Fault(
         "rows without a label count as the first label",
         f"{RUNTIME}/stages/score.py",
-        "known = [None if value == MASKED else value for value in gold.tolist()]",
-        "known = [max(0, value) for value in gold.tolist()]",
+        "return None if place == MASKED else labels[place]",
+        "return labels[max(0, place)]",
         ("tests/runtime/test_refusals.py",),
     ),
 )

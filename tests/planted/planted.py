@@ -22,13 +22,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from faults import FAULTS, Fault
 
 from benchmarks.results import Requirement, Result, Table, show, write
 
+ROOT = Path(__file__).resolve().parents[2]
 ENOUGH = 20
 SHOWN = 3
 _CAUGHT = re.compile(r"^(?:FAILED|ERROR) (\S+?\.py(?:::[^\s\[]+)?)", re.MULTILINE)
@@ -93,10 +93,8 @@ def result(found: Sequence[Caught]) -> Result:
     rows = []
     for caught in found:
         names = [name.removeprefix("tests/") for name in caught.by[:SHOWN]]
-        more = [f"and {len(caught.by) - SHOWN} more"] if len(caught.by) > SHOWN else []
-        rows.append(
-            (caught.fault.name, caught.fault.file, str(len(caught.by)), ", ".join([*names, *more]) or "**nothing**")
-        )
+        names += [f"and {len(caught.by) - SHOWN} more"] if len(caught.by) > SHOWN else []
+        rows.append((caught.fault.name, caught.fault.file, str(len(caught.by)), ", ".join(names) or "**nothing**"))
     missed = [caught.fault.name for caught in found if not caught.by]
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     return Result(

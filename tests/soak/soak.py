@@ -129,7 +129,7 @@ class Soak:
         self.untold += '"run finished"' not in (root / whole.LEDGER).read_text()
 
     def _training(self, root: Path, kills: int) -> None:
-        """One training that is killed so many times, unless it is over before, in the epoch that it goes on with or the next."""
+        """One training, killed so many times unless it is over before: in the epoch it goes on with or the next."""
         command = ["run", LONG]
         seconds = self.whole[f"run {LONG}"].seconds * 1.4 / EPOCHS
         for _ in range(kills):
