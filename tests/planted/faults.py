@@ -18,27 +18,29 @@ class Fault:
 
 NN, RUNTIME = "runtime/hsdc_runtime/nn", "runtime/hsdc_runtime"
 SCHEMAS, COMPILER = "schemas/hsdc_schemas", "compiler/hsdc_compiler"
+FAILED_WRITES = "tests/runtime/test_failing_disk.py::test_a_file_that_was_not_there_is_not_there_after_a_failed_write"
+FAILED_LINES = "tests/runtime/test_failing_disk.py::test_a_line_that_the_disk_failed_is_cut_off_again"
 DISK = (
     Fault(
         "files are not forced to the disk",
         f"{SCHEMAS}/digests.py",
         "            if durable:\n                force(handle, where)\n",
         "",
-        ("tests/runtime/test_failing_disk.py",),
+        (FAILED_WRITES, FAILED_LINES),
     ),
     Fault(
         "a failed fsync is tried again",
         f"{SCHEMAS}/digests.py",
         "        os.fsync(handle)\n    except OSError as error:\n",
         "        os.fsync(handle)\n    except OSError:\n        os.fsync(handle)\n    except ValueError as error:\n",
-        ("tests/runtime/test_failing_disk.py",),
+        (FAILED_WRITES, FAILED_LINES),
     ),
     Fault(
         "a failing disk is a fault of hsdc",
         f"{SCHEMAS}/machine.py",
         "    errno.EIO:",
         "    -1:",
-        ("tests/schemas/test_machine.py", "tests/runtime/test_failing_disk.py"),
+        ("tests/schemas/test_machine.py",),
     ),
     Fault(
         "objects are not hashed again when they are reused",
@@ -87,14 +89,14 @@ DISK = (
         f"{RUNTIME}/locks.py",
         '    lock = _taken(folder / f"{name}.lock", busy)\n',
         '    lock = FileLock(str(folder / f"{name}.lock"))\n',
-        ("tests/runtime/test_stopping.py",),
+        ("tests/runtime/test_stopping.py::test_what_another_process_works_on_is_busy",),
     ),
     Fault(
         "the lock of a stage is not taken",
         f"{RUNTIME}/execute.py",
         "with lock.acquire(blocking=False):",
         "if lock is not None:",
-        ("tests/runtime/test_stopping.py",),
+        ("tests/runtime/test_stopping.py::test_what_another_process_works_on_is_busy",),
     ),
 )
 INPUTS = (
@@ -103,7 +105,7 @@ INPUTS = (
         f"{RUNTIME}/inputs.py",
         "        if digest != expected:\n",
         "        if not digest:\n",
-        ("tests/runtime/test_locked_inputs.py", "tests/runtime/test_flips.py::test_flips_are_noticed"),
+        ("tests/runtime/test_locked_inputs.py",),
     ),
     Fault(
         "what was made of inputs that changed is kept",
@@ -131,7 +133,7 @@ INPUTS = (
         f"{RUNTIME}/environment.py",
         "if not environment.differs or allowed:",
         "if not environment.differs or allowed is not None:",
-        ("tests/runtime/test_refusals.py",),
+        ("tests/runtime/test_refusals.py::test_another_version_than_the_locked_one",),
     ),
     Fault(
         "weights of another training are taken",
@@ -210,7 +212,11 @@ TRAINING = (
         f"{NN}/step.py",
         "    if not isfinite(loss):\n",
         "    if loss is None:\n",
-        ("tests/nn/test_step.py", "tests/nn/test_loop.py", "tests/runtime/test_refusals.py"),
+        (
+            "tests/nn/test_step.py",
+            "tests/nn/test_loop.py",
+            "tests/runtime/test_refusals.py::test_a_loss_that_is_not_finite",
+        ),
     ),
     Fault(
         "gradients are not set to zero between steps",
@@ -268,7 +274,7 @@ RESUMING = (
         f"{NN}/checkpoint.py",
         "return present == set(digests) and all(digest_file(path / name)[0] == digests[name] for name in digests)",
         "return bool(present)",
-        ("tests/nn/test_checkpoint.py", "tests/runtime/test_damaged_checkpoints.py"),
+        ("tests/nn/test_checkpoint.py", "tests/nn/test_resume.py"),
     ),
     Fault(
         "checkpoints have their name before they are complete",
@@ -282,7 +288,7 @@ RESUMING = (
         f"{RUNTIME}/execute.py",
         "    for path in sorted(checkpoints.glob(DAMAGED)):\n",
         "    for path in sorted(checkpoints.glob(DAMAGED))[:0]:\n",
-        ("tests/runtime/test_damaged_checkpoints.py",),
+        ("tests/runtime/test_damaged_checkpoints.py::test_one_that_a_killed_process_passed_over_is_recorded_once",),
     ),
 )
 SCORES = (
@@ -305,7 +311,7 @@ SCORES = (
         f"{RUNTIME}/stages/score.py",
         "return None if place == MASKED else labels[place]",
         "return labels[max(0, place)]",
-        ("tests/runtime/test_refusals.py",),
+        ("tests/runtime/test_refusals.py::test_rows_that_have_one_of_two_labels",),
     ),
 )
 FAULTS = (*DISK, *INPUTS, *TRAINING, *RESUMING, *SCORES)

@@ -107,7 +107,7 @@ def test_a_damaged_checkpoint(
     is_the_uninterrupted_one(root, finished)
 
 
-def test_one_that_was_passed_over_by_a_process_that_was_killed_is_recorded_once(
+def test_one_that_a_killed_process_passed_over_is_recorded_once(
     killed: Path, rest: tuple, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, hsdc
 ) -> None:
     root, go_on = again(killed, tmp_path, monkeypatch, hsdc)
