@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from injection import clock_set_back, traced
 from tiny_project import edit, record
 from uninterrupted import checkpoints, is_the_uninterrupted_one
 
+from hsdc_runtime.endpoint.waiting import asked_wait
 from hsdc_runtime.ledger import Ledger
 from hsdc_schemas.digests import write_atomically
 
@@ -26,6 +27,7 @@ WALL_CLOCK = {"datetime.now", "datetime.utcnow", "date.today", "time.time", "tim
 MAY_READ_IT = {
     "runtime/hsdc_runtime/ledger.py",  # to write it down
     "runtime/hsdc_runtime/run.py",  # the same
+    "runtime/hsdc_runtime/endpoint/client.py",  # for an endpoint that says until when to wait, and not what time it is
     "runtime/hsdc_runtime/leftovers.py",  # what is a day old is left behind, whoever has its process's number now
 }
 
@@ -70,6 +72,13 @@ def test_the_clock_is_read_to_be_written_down_and_nowhere_else() -> None:
     found = {path.relative_to(ROOT).as_posix() for path in files if _reads_the_clock(path.read_text("utf-8"))}
     assert found <= MAY_READ_IT
     assert len(found) > 1
+
+
+def test_an_endpoint_that_says_until_when_to_wait_is_not_waited_for_by_our_clock() -> None:
+    said = {"date": "Tue, 05 Jan 2027 10:00:00 GMT", "retry-after": "Tue, 05 Jan 2027 10:00:03 GMT"}
+    assert asked_wait(said, now=0.0) == asked_wait(said, now=4e9) == 3.0
+    del said["date"]
+    assert asked_wait(said, now=datetime(2027, 1, 5, 10, tzinfo=UTC).timestamp()) == 3.0
 
 
 def test_what_a_process_of_the_same_id_left_is_in_nobodys_way(
