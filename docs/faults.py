@@ -1,7 +1,8 @@
 """Writes faults.md: every fault that can be provoked by a command, provoked, and what hsdc says to it.
 
 Each fault is had in a copy of the small project of commands.md, inside a namespace of its own, so that nothing is left
-mounted. `python -m docs.faults` writes the page anew; with `--print` it shows it, for the test that compares.
+mounted. `python -m docs.faults` writes the page anew; with `--print` it shows the part that needs no tracing, which a
+test compares.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -44,11 +45,11 @@ END = """\
 """
 
 
-def page() -> str:
-    """The page, had anew."""
+def page(faults: Sequence[Fault]) -> str:
+    """The page with some faults, had anew."""
     with tempfile.TemporaryDirectory() as folder, _command_on_path(Path(folder, "bin")):
-        states = _states(Path(folder, "states"))
-        had = [(fault, _sections(fault, _copy(states[fault.begins], Path(folder, "project")))) for fault in FAULTS]
+        states = _states(Path(folder, "states"), {fault.begins for fault in faults})
+        had = [(fault, _sections(fault, _copy(states[fault.begins], Path(folder, "project")))) for fault in faults]
     sections = ["\n".join(lines) for _, lines in had]
     return "\n".join([START, *_table(had), *sections, END])
 
@@ -84,15 +85,15 @@ def _sections(fault: Fault, root: Path) -> list[str]:
     return [f"## {fault.title}", "", *textwrap.wrap(fault.text, 116), "", "```console", *shown, "```", ""]
 
 
-def _states(folder: Path) -> dict[str, Path]:
-    """The project as faults find it: each state is a copy of the one before it, and one command later."""
-    lay(folder / "nothing")
-    found, last = {}, folder / "nothing"
+def _states(folder: Path, wanted: Set[str]) -> dict[str, Path]:
+    """The project as faults find it: each state is a copy of another one, and one command later."""
+    found = {"": folder / "nothing"}
+    lay(found[""])
     for name, (source, call, code) in LAID.items():
-        last = _copy(found.get(source, last), folder / name)
-        os.chdir(last)
-        list(play(Step(call, code=code)))
-        found[name] = last
+        if name in wanted:
+            found[name] = _copy(found[source], folder / name)
+            os.chdir(found[name])
+            list(play(Step(call, code=code)))
     os.chdir(ROOT)
     return found
 
@@ -122,16 +123,15 @@ def _command_on_path(folder: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Write the page, or print it; in a namespace of its own, which this process enters by beginning anew."""
+    """Write the page, or print it without what is traced; in a namespace of its own, by beginning anew in it."""
     if ALONE not in os.environ:
         os.environ[ALONE] = "1"
         again = [sys.executable, "-m", "docs.faults", *sys.argv[1:]]
         os.execvp("unshare", ["unshare", "--mount", "--map-root-user", *again])
-    text = page()
     if "--print" in sys.argv[1:]:
-        sys.stdout.write(text)
+        sys.stdout.write(page([fault for fault in FAULTS if not fault.traced]))
     else:
-        PAGE.write_text(text, encoding="utf-8")
+        PAGE.write_text(page(FAULTS), encoding="utf-8")
         sys.stdout.write(f"written: {PAGE.relative_to(ROOT)}\n")
 
 

@@ -29,6 +29,11 @@ class Fault:
     telling: int = 1
     sign: str = "error["
 
+    @property
+    def traced(self) -> bool:
+        """Whether it takes a run under strace, which takes its time."""
+        return self.begins == "killed" or any(step.call.startswith("strace") for step in self.steps)
+
 
 LARGEST = "$(ls -S .hsdc/store/objects/*/* | head -1)"
 NEWEST = "$(ls -d .hsdc/store/checkpoints/*/step-* | tail -1)"
@@ -48,7 +53,7 @@ DISK = (
         "The disk has no room for another file",
         "There are bytes, and no inodes.",
         "locked",
-        (Step("mount -t tmpfs -o nr_inodes=18 tmpfs .hsdc"), Step("hsdc run run4", code=4)),
+        (Step("mount -t tmpfs -o nr_inodes=2 tmpfs .hsdc"), Step("hsdc run run4", code=4)),
     ),
     Fault(
         "The disk is full while manifests are written",
