@@ -18,11 +18,12 @@ SLOW = 30.0
 
 @dataclass(frozen=True)
 class Spent:
-    """CPU seconds of a process and its children, how many of them the system took, and peak resident bytes."""
+    """CPU seconds of a process and its children, how many of them the system took, peak resident bytes, bytes read."""
 
     cpu: float
     system: float
     peak: int
+    read: int
 
 
 def aside(path: Path, folder: Path) -> None:
@@ -65,6 +66,8 @@ class Case:
                 stdout=output,
                 stderr=errors,
             ) as process:
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+                read = _read_by(process.pid)
                 _, status, usage = os.wait4(process.pid, 0)
                 process.returncode = os.waitstatus_to_exitcode(status)
             output.seek(0)
@@ -73,7 +76,15 @@ class Case:
         if process.returncode not in self.accepts or self.says not in said:
             tail = "\n".join([*said.splitlines()[-5:], *wrong.splitlines()[-5:]])
             raise RuntimeError(f"{self.name}: ended with {process.returncode}; expected {self.says!r}: {tail}")
-        return Spent(usage.ru_utime + usage.ru_stime, usage.ru_stime, usage.ru_maxrss * UNIT)
+        return Spent(usage.ru_utime + usage.ru_stime, usage.ru_stime, usage.ru_maxrss * UNIT, read)
+
+
+def _read_by(process: int) -> int:
+    """Bytes that a process which has ended read, from disk or memory; 0 where the kernel does not tell."""
+    try:
+        return int(Path(f"/proc/{process}/io").read_text().split()[1])
+    except (OSError, IndexError):
+        return 0
 
 
 @dataclass
@@ -96,6 +107,11 @@ class Series:
     def system(self) -> float:
         """Median of the CPU seconds that the system took, which is mostly for files."""
         return median(item.system for item in self.spent)
+
+    @property
+    def read(self) -> int:
+        """Most bytes read."""
+        return max(item.read for item in self.spent)
 
     @property
     def span(self) -> tuple[float, float]:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hsdc_schemas.digests import digest_file, write_atomically
+import msgspec
+
+from hsdc_schemas.digests import digest_each, write_atomically
 
 FILE = ".hsdc/cache/inputs.json"
-LARGE = 32 << 20  # bytes from which on a thread is worth its start
 
 
 class InputCache:
@@ -37,45 +38,35 @@ class InputCache:
 
     def known(self, path: Path) -> tuple[str, int] | None:
         """Digest and size of a file that has not changed since it was last read."""
-        entry = self.files.get(str(path))
-        stat = path.stat()
-        if (
-            entry
-            and entry[2:] == _stamp(stat)
-            and stat.st_mtime_ns < self.saved_at
-            and stat.st_ctime_ns < self.saved_at
-        ):
-            self.used[str(path)] = entry[2:]
-            return entry[0], entry[1]
-        return None
+        return self._known(str(path), path.stat())
+
+    def _known(self, path: str, stat: os.stat_result) -> tuple[str, int] | None:
+        entry = self.files.get(path)
+        if not entry or max(stat.st_mtime_ns, stat.st_ctime_ns) >= self.saved_at or entry[2:] != _stamp(stat):
+            return None
+        self.used[path] = entry[2:]
+        return entry[0], entry[1]
 
     def digest(self, path: Path) -> tuple[str, int]:
         """Digest and size of a file, read only when it may have changed."""
-        found = self.known(path)
-        if found is None:
-            before = path.stat()
-            found = digest_file(path)
-            self.remember(path, *found, before)
-        return found
+        return self.digests([path])[0]
 
     def digests(self, paths: Sequence[Path]) -> list[tuple[str, int]]:
-        """Digests and sizes of several files; large ones are read on threads, small ones would only wait for them."""
-        large = [path for path in paths if path.stat().st_size >= LARGE and self.known(path) is None]
-        read: dict[Path, tuple[str, int]] = {}
-        if len(large) > 1:
-            from concurrent.futures import ThreadPoolExecutor
-
-            stats = [path.stat() for path in large]
-            with ThreadPoolExecutor() as pool:
-                for path, stat, (digest, size) in zip(large, stats, pool.map(digest_file, large), strict=True):
-                    self.remember(path, digest, size, stat)
-                    read[path] = digest, size
-        return [read.get(path) or self.digest(path) for path in paths]
+        """Digests and sizes of several files, each read only when it may have changed."""
+        stats = [path.stat() for path in paths]
+        found = [self._known(str(path), stat) for path, stat in zip(paths, stats, strict=True)]
+        unread = [at for at, known in enumerate(found) if known is None]
+        read = digest_each([paths[at] for at in unread], [stats[at].st_size for at in unread])
+        for at, (digest, size) in zip(unread, read, strict=True):
+            self.remember(paths[at], digest, size, stats[at])
+            found[at] = digest, size
+        return [known for known in found if known]
 
     def remember(self, path: Path, digest: str, size: int, stat: os.stat_result) -> None:
         """Note a digest with the stat that was taken before the file was read."""
-        self.used[str(path)] = _stamp(stat)
-        self.files[str(path)] = [digest, size, *_stamp(stat)]
+        name, stamp = str(path), _stamp(stat)
+        self.used[name] = stamp
+        self.files[name] = [digest, size, *stamp]
         self.changed = True
 
     def note(self, key: str, facts: Any) -> None:
@@ -87,7 +78,7 @@ class InputCache:
         """Write the cache, best effort: a read-only project compiles all the same."""
         if self.changed:
             try:
-                write_atomically(self.path, json.dumps({"files": self.files, "facts": self.facts}).encode())
+                write_atomically(self.path, msgspec.json.encode({"files": self.files, "facts": self.facts}))
             except OSError:
                 return
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from hsdc_runtime.store import Damaged, Store
 from hsdc_schemas.components import PretrainedModel
-from hsdc_schemas.digests import PREFIX, digest_file, digest_json, short
+from hsdc_schemas.digests import PREFIX, digest_each, digest_file, digest_json, short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.harmless import require_harmless
 from hsdc_schemas.manifest import Input, Manifest
@@ -131,17 +131,21 @@ def only_locked(found: Located, manifest: Manifest, folder: Path) -> Located:
 
 def _compare(item: Input, found: Iterable[tuple[str, Path]], read: list[Read]) -> list[Diagnostic]:
     locked = {file.path: file.digest for file in item.files}
-    faults = []
+    faults, own = [], []
     for name, path in found:
         expected = locked.pop(name, None)
         shown = item.source if item.name != "model" else f"{item.source}: {name}"
         if expected is None:
             faults.append(_fault(f"{shown} was not there when the run was locked ({item.name})"))
-            continue
-        read.append(Read(f"{shown} ({item.name})", path, expected, _stamp(path)))
-        digest, _ = digest_file(path)
-        if digest != expected:
-            faults.append(_fault(f"{shown} is not what was locked ({item.name}): {short(expected)} → {short(digest)}"))
+        else:
+            own.append(Read(shown, path, expected, _stamp(path)))
+    for one, (digest, _) in zip(
+        own, digest_each([one.path for one in own], [one.stamp[0] for one in own]), strict=True
+    ):
+        read.append(replace(one, shown=f"{one.shown} ({item.name})"))
+        if digest != one.digest:
+            change = f"{short(one.digest)} → {short(digest)}"
+            faults.append(_fault(f"{one.shown} is not what was locked ({item.name}): {change}"))
     return faults + [_fault(f"{item.source}: {name} is gone ({item.name})") for name in locked]
 
 

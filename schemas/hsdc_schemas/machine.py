@@ -38,5 +38,6 @@ def machine_fault(error: BaseException, doing: str = "") -> HsdcError | None:
 def _shown(path: str | bytes | int) -> str:
     """A path as somebody in the working folder would write it."""
     with suppress(OSError, ValueError):
-        return Path(os.fsdecode(path)).relative_to(Path.cwd()).as_posix()
+        name = path if isinstance(path, int) else os.fsdecode(path)
+        return Path(str(name)).relative_to(Path.cwd()).as_posix()
     return str(path)

@@ -9,6 +9,7 @@ import pytest
 
 from hsdc_compiler import cache
 from hsdc_compiler.cache import InputCache
+from hsdc_schemas import digests
 from hsdc_schemas.digests import digest_bytes
 
 
@@ -22,7 +23,7 @@ def files(tmp_path: Path) -> list[Path]:
 
 @pytest.mark.parametrize("large", [1, 12, 1 << 20])
 def test_several_files_at_once(tmp_path: Path, files: list[Path], large: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cache, "LARGE", large)
+    monkeypatch.setattr(digests, "LARGE", large)
     found = InputCache(tmp_path).digests(files)
     assert found == [(digest_bytes(path.read_bytes()), path.stat().st_size) for path in files]
 
@@ -35,7 +36,7 @@ def test_an_unchanged_file_is_not_read_and_a_changed_one_is(
     first.save()
     os.utime(tmp_path / cache.FILE, ns=(2**62, 2**62))  # younger than every file
     read: list[Path] = []
-    monkeypatch.setattr(cache, "digest_file", lambda path: read.append(path) or ("sha256:again", 1))
+    monkeypatch.setattr(digests, "digest_file", lambda path: read.append(path) or ("sha256:again", 1))
     assert InputCache(tmp_path).digests(files) == before
     assert read == []
     files[2].write_bytes(b"other")
