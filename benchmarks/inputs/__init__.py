@@ -21,7 +21,7 @@ LARGE, SMALL = Files("large", 4, 10**9), Files("small", 20_000, 2_000)
 
 def run(*, quick: bool, data: Path | None) -> Result:
     """Hashing alone, then whole commands in turn. `data` is not used."""
-    rounds = 1 if quick else 3
+    rounds = 1 if quick else 2
     found, measured = peers(), {}
     for files in _sizes(quick):
         with workspace() as root, tempfile.TemporaryDirectory(prefix="hsdc-benchmark-") as name:
@@ -30,7 +30,8 @@ def run(*, quick: bool, data: Path | None) -> Result:
             alone: dict[str, list[dict[str, Any]]] = json.loads(
                 output_of(["-m", "benchmarks.inputs.child", str(big.folder), str(rounds)], ROOT)
             )
-            series: dict[str, Series] = interleaved([*big.cases(), *under_dvc(Path(name), files, found)], rounds)
+            cases = [*big.cases(), *under_dvc(Path(name) / "dvc", files, found)]
+            series: dict[str, Series] = interleaved(cases, rounds)
         measured[files] = (alone, series)
     return result(measured, found.missing)
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +35,8 @@ class Hashed:
 def main() -> None:
     """Hash all shards in a folder in every way, several rounds."""
     assert futures.ThreadPoolExecutor  # imported here: its code is not read while bytes are counted
-    os.cpu_count = cache(os.cpu_count)  # nor the kernel's file of processors, 4 bytes that a pool of threads asks for
+    processors = os.cpu_count()
+    os.cpu_count = lambda: processors  # nor the kernel's file of processors, which a pool of threads asks for
     paths = sorted(Path(sys.argv[1]).glob("*.safetensors"))
     found: dict[str, list[dict[str, Any]]] = {}
     for _ in range(int(sys.argv[2])):

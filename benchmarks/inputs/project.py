@@ -125,7 +125,7 @@ def under_dvc(folder: Path, files: Files, peers: Peers) -> list[Case]:
 
     def scratch() -> None:
         for part in ("data.dvc", "site", ".dvc/cache", ".dvc/tmp"):
-            aside(folder / part, folder / "aside")
+            aside(folder / part, folder.parent / "aside")
 
     def case(name: str, *command: str, says: str = "") -> Case:
         return Case(name, (dvc, *command), folder, environment, scratch if "nothing known" in name else nothing, says)

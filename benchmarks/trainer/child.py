@@ -6,6 +6,7 @@ import json
 import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Any
@@ -25,7 +26,6 @@ from hsdc_runtime.nn.products import Linear
 from hsdc_runtime.run import run
 from hsdc_runtime.work import Interrupted
 from hsdc_schemas.manifest import Manifest
-from hsdc_schemas.spec import Execution
 
 RUN = "run4"
 
@@ -48,11 +48,11 @@ class Steps:
 
     def answer(self) -> dict[str, Any]:
         """As `Taken` reads it."""
-        apart = [after - before for before, after in zip(self.marks, self.marks[1:], strict=False)]
+        apart = [after - before for before, after in pairwise(self.marks)]
         return {
             "losses": self.losses,
             "seconds": [(cpu.user, cpu.system) for cpu in apart],
-            "padded_tokens": self.padded_tokens[-1] - self.padded_tokens[0],
+            "padded_tokens": [after - before for before, after in pairwise(self.padded_tokens)],
             "peak": self.peak,
         }
 
@@ -114,8 +114,11 @@ def _take(made: Prepared, way: Way, wanted: int, root: Path) -> dict[str, Any]:
 
 
 def _train(classifier: Any, made: Prepared, way: Way, wanted: int, checkpoints: Path, seen: Steps) -> None:
-    if not way.deterministic:
-        loop.deterministic = _any_algorithm
+    def observe(at: loop.Progress) -> None:
+        seen.end(at.loss, at.padded_tokens)
+        if way.alternate:
+            torch.use_deterministic_algorithms(not torch.are_deterministic_algorithms_enabled())
+
     experiment = made.manifest.experiment
     with suppress(loop.Interrupted):
         loop.train(
@@ -129,14 +132,9 @@ def _train(classifier: Any, made: Prepared, way: Way, wanted: int, checkpoints: 
             pad_id=made.pad_id,
             score=lambda logits: {},
             checkpoints=checkpoints,
-            observe=lambda at: seen.end(at.loss, at.padded_tokens),
+            observe=observe,
             stop=lambda: len(seen.losses) >= wanted,
         )
-
-
-def _any_algorithm(execution: Execution) -> None:
-    torch.set_num_threads(execution.threads)
-    torch.use_deterministic_algorithms(False)
 
 
 if __name__ == "__main__":

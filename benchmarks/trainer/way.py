@@ -18,6 +18,7 @@ BATCH = 16
 class Way:
     """Who trains, how rows become batches, and what is switched on.
 
+    `alternate` lets torch take any algorithm in every second step, beginning with the first that is measured;
     `own_products` are hsdc's linear layers, which are faster than torch's on some processors; Trainer has torch's.
     """
 
@@ -25,21 +26,21 @@ class Way:
     by: Literal["Trainer", "hsdc"]
     padded: Literal["limit", "longest", "length"]
     checkpointing: bool = True
-    deterministic: bool = True
+    alternate: bool = False
     own_products: bool = True
     dropout: bool = True
 
 
 @dataclass(frozen=True)
 class Taken:
-    """Losses of all steps; of those after the first, CPU seconds (user, system) of each and all tokens.
+    """Losses of all steps; of those after the first, CPU seconds (user, system) and padded tokens of each.
 
     `peak` are the process's most resident bytes until its last step ended.
     """
 
     losses: list[float]
     seconds: list[tuple[float, float]]
-    padded_tokens: int
+    padded_tokens: list[int]
     peak: int
 
     @property

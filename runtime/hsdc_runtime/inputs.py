@@ -139,9 +139,8 @@ def _compare(item: Input, found: Iterable[tuple[str, Path]], read: list[Read]) -
             faults.append(_fault(f"{shown} was not there when the run was locked ({item.name})"))
         else:
             own.append(Read(shown, path, expected, _stamp(path)))
-    for one, (digest, _) in zip(
-        own, digest_each([one.path for one in own], [one.stamp[0] for one in own]), strict=True
-    ):
+    digests = digest_each([one.path for one in own], [one.stamp[0] for one in own])
+    for one, (digest, _) in zip(own, digests, strict=True):
         read.append(replace(one, shown=f"{one.shown} ({item.name})"))
         if digest != one.digest:
             change = f"{short(one.digest)} → {short(digest)}"
