@@ -31,16 +31,9 @@ NOTES = (
     "compiling is; their manifests list every file.",
     "",
     "`dvc add` hashes with MD5, notes every file in its cache and moves it there, linked back (`cache.type hardlink`",
-    "spares it the copy that it makes otherwise); hsdc keeps no copy of an input. DVC's start, about a second, is in",
-    "its times.",
+    "spares it the copy that it makes otherwise); hsdc keeps no copy of an input. DVC's start is in its times.",
     "",
     "A file that was touched has a new time and the same bytes: it is read again, whole, and nothing else is.",
-)
-BLAKE3 = (
-    "",
-    "BLAKE3, on one thread, would read such a file in less time, and is not used: digests in manifests are SHA-256,",
-    "so that it would have to be taken besides with every first reading, for a file that is touched without being",
-    "changed.",
 )
 
 
@@ -62,9 +55,24 @@ def result(measured: Measured, missing: tuple[str, ...]) -> Result:
         },
         notes=(
             *NOTES,
-            *(BLAKE3 if any("BLAKE3" in ways for ways, _ in measured.values()) else ()),
+            *_blake3(measured),
             *(("", *missing) if missing else ()),
         ),
+    )
+
+
+def _blake3(measured: Measured) -> tuple[str, ...]:
+    """What BLAKE3 would cost and save, where it was measured."""
+    ways, _ = next(iter(measured.values()))
+    if "BLAKE3" not in ways:
+        return ()
+    own, other = (median(one["cpu"] for one in ways[way]) for way in (OURS, "BLAKE3"))
+    return (
+        "",
+        "BLAKE3, on one thread, is measured because it could tell sooner that a touched file is the same. It is not",
+        f"used: digests in manifests are SHA-256, so it would cost {other:.2f} CPU s more for the large files whenever",
+        f"they are read first, and save {own - other:.2f} of {own:.2f} each time that all of them are touched and none",
+        "is changed; it would be one more dependency, and one more digest to trust.",
     )
 
 
