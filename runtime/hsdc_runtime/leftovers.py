@@ -1,4 +1,4 @@
-"""Half-written files that killed processes left beside what they were to become: `.NAME.PID.part`."""
+"""Half-written files that killed processes left beside what they were to become: `.NAME.….PID.part`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from hsdc_schemas.places import GENERATED
 
 PART = re.compile(r"\..+\.(\d+)\.part")
 OLD = 24 * 3600.0  # seconds; nothing takes so long to write, so the process of that number is another one
+YOUNG = 60.0  # seconds; the process may be one of another machine, or container, that shares the folder
 
 
 def leftovers(root: Path) -> Iterator[Path]:
@@ -27,7 +28,8 @@ def _is_left(path: Path) -> bool:
     named = PART.fullmatch(path.name)
     with suppress(OSError):
         if named is not None and path.is_file() and not path.is_symlink():
-            return time.time() - path.stat().st_mtime > OLD or not _lives(int(named[1]))
+            age = time.time() - path.stat().st_mtime
+            return age > OLD or (age > YOUNG and not _lives(int(named[1])))
     return False
 
 

@@ -205,19 +205,26 @@ def test_a_project_without_a_store_has_nothing_to_remove(fresh: Path, hsdc) -> N
     assert not (fresh / STORE).exists()
 
 
+def aged(root: Path, path: str, seconds: float) -> str:
+    then = time.time() - seconds
+    os.utime(root / path, (then, then))
+    return path
+
+
 def test_half_written_files_of_killed_processes_are_removed(project: Path, hsdc) -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     mine, dead = os.getpid(), gone.pid
     left = {
-        put(project, f"generated/demo/.base.lock.json.{dead}.part"),
+        put(project, f"generated/demo/.base.lock.json.0a1b2c3d.{dead}.part"),
         put(project, f".hsdc/cache/.compiled-demo.json.{dead}.part"),
         put(project, f".hsdc/.ledger.head.{dead}.part"),
         put(project, f"generated/demo/.old.record.json.{mine}.part"),
     }
-    yesterday = time.time() - 25 * 3600
-    os.utime(project / f"generated/demo/.old.record.json.{mine}.part", (yesterday, yesterday))
+    for path in left:
+        aged(project, path, 25 * 3600 if str(mine) in path else 120)
     kept = {
+        put(project, f"generated/demo/.young.lock.json.{dead}.part"),  # of another machine, for all that is known
         put(project, f"generated/demo/.base.record.json.{mine}.part"),
         put(project, "generated/demo/notes.part"),
         put(project, f"generated/demo/.base.record.json.{dead}.part.txt"),
@@ -233,7 +240,7 @@ def test_half_written_files_of_killed_processes_are_removed(project: Path, hsdc)
 
 
 def test_nothing_is_removed_where_the_ledger_would_not_note_it(project: Path, hsdc) -> None:
-    left = put(project, "generated/demo/.base.lock.json.4194305.part")
+    left = aged(project, put(project, "generated/demo/.base.lock.json.4194305.part"), 120)
     ledger = project / ".hsdc/ledger.jsonl"
     ledger.write_bytes(b"".join(ledger.read_bytes().splitlines(keepends=True)[:-1]))
     answer = hsdc("gc", "--delete")
@@ -242,7 +249,9 @@ def test_nothing_is_removed_where_the_ledger_would_not_note_it(project: Path, hs
 
 
 def test_half_written_files_where_there_is_no_store(fresh: Path, hsdc) -> None:
-    path = put(fresh, "generated/demo/.base.lock.json.4194305.part")  # beyond what Linux numbers processes with
+    path = aged(
+        fresh, put(fresh, "generated/demo/.base.lock.json.4194305.part"), 120
+    )  # beyond what Linux numbers processes with
     assert not (fresh / STORE).exists()
     assert [item["path"] for item in listed(hsdc("gc", "--json"))["entries"]] == [path]
     assert hsdc("gc", "--delete").code == 0
