@@ -17,7 +17,7 @@ WAYS_OUT = {
     errno.EIO: "what was being written was not kept; look at the disk before anything is run again",
 }
 NO_MEMORY = ("can't allocate memory", "out of memory")  # how libraries say it that raise a class of their own
-LESS = "lower training.tokens_per_micro_batch, or close other programs"
+LESS = "lower tokens_per_micro_batch (training) or tokens_per_batch (asking), or close other programs"
 
 _WRAPPED = re.compile(r"\(os error (\d+)\)")  # how libraries that are not written in Python hand on an error
 
