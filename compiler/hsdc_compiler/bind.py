@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
+from typing import NamedTuple
 
 from hsdc_compiler.merge import Report, merge
 from hsdc_compiler.node import Node
@@ -16,47 +16,63 @@ from hsdc_schemas.spec import SLOTS, Profile
 Find = Callable[[str, str, Place | None], Document]
 
 
-@dataclass(frozen=True)
-class Bound:
+class Bound(NamedTuple):
     """A tree whose slots are filled, and which component each slot named and got."""
 
     tree: Node
     components: Mapping[str, Component]
 
 
-def bind(tree: Node, profile: Profile, find: Find, report: Report) -> Bound:
-    """The tree with every slot filled; faults are reported at the slot."""
+class Filled(NamedTuple):
+    """A slot as it was written (kept, so that its identity stays its own), and what filled it."""
+
+    written: Node
+    node: Node
+    component: Component
+
+
+def bind(tree: Node, profile: Profile, find: Find, report: Report, known: dict[tuple[str, int], Filled]) -> Bound:
+    """The tree with every slot filled; faults are reported at the slot. `known` are slots that runs share."""
     entries = dict(tree.value)
     components: dict[str, Component] = {}
     for slot in SLOTS:
         node = entries.get(slot)
-        use = node.at(("use",)) if node is not None else None
-        if node is None or use is None:
+        if node is None or not node.is_mapping or "use" not in node.value:
             continue
-        if not isinstance(use.value, str):
-            report(Diagnostic("E303", Exit.SPEC, f"'{slot}.use' names a component", use.mark.place()))
-            continue
-        used = profile.bind.get(slot, {}).get(use.value, use.value)
-        overrides = {key: item for key, item in node.value.items() if key != "use"}
-        if used != use.value and overrides:
-            first = next(iter(overrides.values()))
-            message = f"the profile puts '{used}' in place of '{use.value}' whole; '{slot}' cannot keep own values here"
-            report(
-                Diagnostic(
-                    "E308", Exit.SPEC, message, first.key.place(), "put the values into a component of their own"
-                )
-            )
-            overrides = {}
-        try:
-            body = find(slot, used, use.mark.place()).body
-        except HsdcError as error:
-            for diagnostic in error.diagnostics:
-                report(diagnostic)
-            continue
-        components[slot] = _component(use.value, used)
-        entries[slot] = merge(body, node._replace(value=overrides), report, (slot,)) if overrides else body
-        entries[slot] = entries[slot]._replace(key=node.key)
+        found = known.get((slot, id(node)))
+        if found is None:
+            faults: list[Diagnostic] = []
+            found = _fill(slot, node, profile, find, faults.append)
+            for fault in faults:
+                report(fault)
+            if found is not None and not faults:
+                known[slot, id(node)] = found
+        if found is not None:
+            entries[slot], components[slot] = found.node, found.component
     return Bound(tree._replace(value=entries), components)
+
+
+def _fill(slot: str, node: Node, profile: Profile, find: Find, report: Report) -> Filled | None:
+    use = node.value["use"]
+    if not isinstance(use.value, str):
+        report(Diagnostic("E303", Exit.SPEC, f"'{slot}.use' names a component", use.mark.place()))
+        return None
+    used = profile.bind.get(slot, {}).get(use.value, use.value)
+    overrides = {key: item for key, item in node.value.items() if key != "use"}
+    if used != use.value and overrides:
+        first = next(iter(overrides.values()))
+        message = f"the profile puts '{used}' in place of '{use.value}' whole; '{slot}' cannot keep own values here"
+        hint = "put the values into a component of their own"
+        report(Diagnostic("E308", Exit.SPEC, message, first.key.place(), hint))
+        overrides = {}
+    try:
+        body = find(slot, used, use.mark.place()).body
+    except HsdcError as error:
+        for diagnostic in error.diagnostics:
+            report(diagnostic)
+        return None
+    filled = merge(body, node._replace(value=overrides), report, (slot,)) if overrides else body
+    return Filled(node, filled._replace(key=node.key), _component(use.value, used))
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from hsdc_compiler.node import Node, Path, dotted
 from hsdc_schemas.errors import Diagnostic, Exit, Place
@@ -12,8 +12,7 @@ from hsdc_schemas.spec import Experiment
 MAX_SHOWN = 20
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """A resolved run: its typed experiment, the tree that it came from, and the paths that no budget counts."""
 
     name: str

@@ -30,12 +30,14 @@ def with_committed(inputs: tuple[Input, ...], committed: Manifest) -> tuple[tupl
     return tuple(read.get(item.name, item) for item in committed.inputs), tuple(item.name for item in missing)
 
 
-def protected(root: Path, manifest: Manifest, changes: Iterable[Change]) -> list[Diagnostic]:
-    """A finished record's experiment and inputs stay as they are, until the run gets a new name or is superseded."""
-    profile, name = manifest.profile, manifest.run
+def protected(root: Path, profile: str, name: str, digest: str, changes: Iterable[Change]) -> list[Diagnostic]:
+    """A finished record's experiment and inputs stay as they are, until the run gets a new name or is superseded.
+
+    `digest` is that of the run's new manifest.
+    """
     values = [change.line() for change in changes if change.kind in KEPT]
     record = finished_record(root, profile, name)
-    if record is None or record.manifest == manifest.digest:
+    if record is None or record.manifest == digest:
         return []
     old = committed_manifest(root, profile, name)
     if old is None:

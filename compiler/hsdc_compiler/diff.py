@@ -60,8 +60,8 @@ def _paired(old: Side, new: Side) -> tuple[dict[str, str], list[str], list[str]]
     came = [name for name in sorted(new.runs) if name not in pairs and not _lost(name, old)]
     went = [name for name in sorted(old.runs) if name not in pairs and not _lost(name, new)]
     for name in tuple(came):
-        digest = new.runs[name].manifest.experiment_digest
-        same = [item for item in went if old.runs[item].manifest.experiment_digest == digest]
+        digest = new.runs[name].experiment_digest
+        same = [item for item in went if old.runs[item].experiment_digest == digest]
         same.sort(key=lambda item: old.runs[item].parent != new.runs[name].parent)
         if same:
             pairs[name] = same[0]
@@ -79,9 +79,9 @@ def _void(run: RunDiff, old: Side, new: Side, records: list[tuple[str, Standing]
     """The finished record that stands on the old manifest of a run which is not the same any more."""
     if run.status == "added" or not (run.changes or run.status != "changed"):
         return None
-    before = {old.runs[run.was].manifest.digest}
+    before = {old.runs[run.was].digest}
     before |= {old.manifests[run.was].digest} if run.was in old.manifests else set()
-    after = new.runs[run.run].manifest.digest if run.run in new.runs else ""
+    after = new.runs[run.run].digest if run.run in new.runs else ""
     if any(name == run.run and record.manifest == after for name, record in records):
         return None
     return next((item for name, item in records if name == run.was and item.manifest in before), None)

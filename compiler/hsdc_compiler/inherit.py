@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Container, Mapping
-from dataclasses import dataclass
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
@@ -17,6 +16,8 @@ from hsdc_schemas.fields import Model, Name, RunName
 from hsdc_schemas.spec import Reproduces
 
 MAX_GENERATIONS = 16
+_OF_A_RUN = frozenset(HEADERS)
+_HEADER = _OF_A_RUN - {"change", "restore"}
 MAX_FAULTS = 100  # of one kind, in one run
 
 
@@ -33,8 +34,7 @@ class Header(Model):
     reproduces: Reproduces | None = None
 
 
-@dataclass(frozen=True)
-class Layered:
+class Layered(NamedTuple):
     """A run with the merged tree of its experiment, slots not yet bound."""
 
     document: Document
@@ -159,10 +159,8 @@ def _layer(
     document: Document, parent: Layered | None, done: Mapping[str, Layered], faults: list[Diagnostic]
 ) -> Layered:
     entries = document.node.value
-    header = document.node._replace(
-        value={key: item for key, item in entries.items() if key in HEADERS and key not in ("change", "restore")}
-    )
-    body = {key: item for key, item in entries.items() if key not in HEADERS}
+    header = document.node._replace(value={key: item for key, item in entries.items() if key in _HEADER})
+    body = {key: item for key, item in entries.items() if key not in _OF_A_RUN}
     if parent is None:
         if "restore" in entries:
             faults.append(_fault("E341", "'restore' needs a parent", entries["restore"], "add 'extends: RUN'"))

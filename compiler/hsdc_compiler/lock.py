@@ -45,11 +45,20 @@ class Locker:
         self.root, self.cache, self.fetch = root, cache, fetch
         self.made: Callable[[str], Manifest | None] = lambda _: None
         self._done: dict[str, Input | HsdcError] = {}
-        self._schemas: dict[object, str] = {}
+        self._locked: dict[object, tuple[Experiment, tuple[Input, ...], list[Diagnostic]]] = {}
         self._own_sources: bool | None = None
 
     def lock(self, experiment: Experiment) -> tuple[tuple[Input, ...], list[Diagnostic]]:
         """The inputs that could be read, and the faults of the others."""
+        if isinstance(experiment, DataExperiment):
+            return self._lock(experiment)
+        parts = (id(experiment.dataset), id(experiment.model), experiment.subset)
+        key = (*parts, tuple(experiment.splits), tuple(dict(experiment.tasks).items()))
+        if key not in self._locked:  # the experiment is kept, so that the identity of its parts stays their own
+            self._locked[key] = (experiment, *self._lock(experiment))
+        return self._locked[key][1:]
+
+    def _lock(self, experiment: Experiment) -> tuple[tuple[Input, ...], list[Diagnostic]]:
         found: list[Input] = []
         faults: list[Diagnostic] = []
         for _, key, job in self._jobs(experiment):
@@ -71,7 +80,7 @@ class Locker:
                 key = f"source.{name} {source.source} {source.revision} {source.files}"
                 yield f"source.{name}", key, partial(self._source, name, source)
         else:
-            reading = self._reading(experiment.dataset, dict(experiment.tasks))
+            reading = _reading(experiment.dataset, dict(experiment.tasks))
             for split in sorted(experiment.splits):
                 source_of = reading.dataset.splits[split]
                 key = f"dataset.{split} {source_of} {reading.schema}"
@@ -82,13 +91,6 @@ class Locker:
                 yield f"subset.{subset}", key, partial(self._subset, reading, subset)
         if (model := experiment.model) is not None:
             yield "model", f"model {digest_json(essence(model))}", partial(self._model, model)
-
-    def _reading(self, dataset: Dataset, heads: dict[str, tuple[str, tuple[str, ...]]]) -> Reading:
-        key = (dataset.model_dump_json(exclude={"splits"}), tuple(heads.items()))
-        if key not in self._schemas:
-            columns = essence(dataset.model_copy(update={"splits": {}}))
-            self._schemas[key] = digest_json([columns, essence(heads)])
-        return Reading(dataset, heads, self._schemas[key])
 
     def _once(self, key: str, job: Callable[[], Input]) -> Input | HsdcError:
         if key not in self._done:
@@ -191,6 +193,11 @@ class Locker:
         files = [InputFile(path=name, digest=digest, bytes=size) for name, (digest, size) in pairs]
         whole = digest_files((file.path, file.digest) for file in files)
         return Input(name="model", source=model.source, revision=model.revision, digest=whole, files=tuple(files))
+
+
+def _reading(dataset: Dataset, heads: dict[str, tuple[str, tuple[str, ...]]]) -> Reading:
+    columns = essence(dataset.model_copy(update={"splits": {}}))
+    return Reading(dataset, heads, digest_json([columns, essence(heads)]))
 
 
 def _same_splits(found: list[Input]) -> list[Diagnostic]:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
 
-import msgspec
-
-from hsdc_schemas.digests import canonical_ready, digest_bytes, ready
+from hsdc_compiler.sections import Section
+from hsdc_schemas.digests import HOLE, Text, canonical_ready, digest_bytes, ready, template
 from hsdc_schemas.factors import essence
 from hsdc_schemas.kinds import stages_of
 from hsdc_schemas.manifest import (
@@ -22,115 +20,182 @@ from hsdc_schemas.manifest import (
     input_digests,
 )
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
-from hsdc_schemas.stages import Stage, for_keys, section, stage_key
+from hsdc_schemas.stages import Stage, for_keys, keyed, section
 
 
-@dataclass(frozen=True)
-class Resolved:
-    """A checked run in one profile; `essence` is its experiment without prose, ready for canonical JSON."""
+class Resolved(NamedTuple):
+    """A checked run in one profile, with the sections of its experiment."""
 
     name: str
     parent: str | None
     experiment: Experiment
-    essence: dict[str, Any]
+    sections: Mapping[str, Section]
     components: Mapping[str, Component]
     reproduces: Reproduces | None
     matrix: Matrix | None
 
+    @property
+    def essence(self) -> list[tuple[str, bytes]]:
+        """The experiment without names and prose: the canonical JSON of each section."""
+        return [(name, section.text) for name, section in self.sections.items()]
+
+
+class Lowered(NamedTuple):
+    """A manifest as its canonical bytes; typed only where somebody asks."""
+
+    digest: str
+    experiment_digest: str
+    text: Text
+    typed: Callable[[], Manifest]
+
+
+class _Keyed(NamedTuple):
+    """What of a stage's key all runs share: its template, the stages it needs, and what it reads of each section."""
+
+    stage: Stage
+    template: bytes
+    needs: tuple[str, ...]
+    reads: tuple[tuple[str, str], ...]
+
+
+class _Frame(NamedTuple):
+    """What runs of one kind with the same inputs share of their manifests: all but what fills the holes."""
+
+    kept: object  # whatever the frame is known by the identity of
+    stages: tuple[_Keyed, ...]
+    sections: tuple[str, ...]
+    experiment: bytes
+    body: bytes
+    whole: bytes
+    packages: dict[str, str]
+
 
 class Lowering:
-    """Lowers the runs of one compilation; what they share is made ready once."""
+    """Lowers the runs of one compilation; what they share is written once."""
 
     def __init__(self, profile: str, execution: Execution, packages: Mapping[str, str]) -> None:
-        self.profile, self.execution = profile, execution
+        self.profile, self.execution, self.packages = profile, execution, packages
         self.settings = ready(essence(execution))
-        self.packages = packages
-        self._parts: dict[tuple[tuple[str, ...], str, int], msgspec.Raw] = {}
-        self._executions: dict[tuple[str, ...], dict[str, Any]] = {}
-        self._inputs: dict[tuple[int, ...], tuple[tuple[Input, ...], dict[str, str], Any]] = {}
+        self._frames: dict[tuple[object, ...], _Frame] = {}
+        self._manifests: dict[str, Manifest] = {}
 
-    def lower(self, run: Resolved, inputs: tuple[Input, ...]) -> tuple[Manifest, bytes]:
-        """The manifest of a run and its canonical bytes: experiment, inputs, stages with keys, environment."""
+    def lower(self, run: Resolved, inputs: tuple[Input, ...]) -> Lowered:
+        """The manifest of a run: experiment, inputs, stages with keys, environment, and its own digest."""
+        frame, sections = self._frame(run, inputs), run.sections
+        keys: dict[str, bytes] = {}
+        for item in frame.stages:
+            needs = [keys[name] for name in item.needs]
+            parts = [sections[n].parts.get(paths) or _part(sections[n], n, paths) for n, paths in item.reads]
+            keys[item.stage.name] = _quoted(digest_bytes(item.template % (*needs, *parts)))
+        texts = [sections[name].text for name in frame.sections]
+        experiment_digest = digest_bytes(frame.experiment % tuple(texts))
+        fills = (
+            canonical_ready({slot: {"named": c.named, "used": c.used} for slot, c in run.components.items()}),
+            *texts,
+            _quoted(experiment_digest),
+            canonical_ready(run.parent),
+            _text(run.matrix),
+            _text(run.reproduces),
+            canonical_ready(run.name),
+            *keys.values(),
+        )
+        digest = digest_bytes(frame.body % fills)
+        text = Text(frame.whole, (fills[0], _quoted(digest), *fills[1:]))
+        typed = partial(self._typed, run, inputs, digest, experiment_digest, keys)
+        return Lowered(digest, experiment_digest, text, typed)
+
+    def _typed(
+        self, run: Resolved, inputs: tuple[Input, ...], digest: str, experiment_digest: str, keys: Mapping[str, bytes]
+    ) -> Manifest:
+        """The manifest as a value; every part is typed already, and validating them again would be most of the work."""
+        if digest in self._manifests:
+            return self._manifests[digest]
+        frame = self._frame(run, inputs)
+        found = self._manifests[digest] = Manifest.model_construct(
+            hsdc=1,
+            schema_version=SCHEMA_VERSION,
+            run=run.name,
+            profile=self.profile,
+            extends=run.parent,
+            experiment=run.experiment,
+            experiment_digest=experiment_digest,
+            components=dict(run.components),
+            execution=self.execution,
+            reproduces=run.reproduces,
+            matrix=run.matrix,
+            inputs=inputs,
+            packages=frame.packages,
+            stages=tuple(_plan(item.stage, keys[item.stage.name][1:-1].decode()) for item in frame.stages),
+            digest=digest,
+        )
+        return found
+
+    def _frame(self, run: Resolved, inputs: tuple[Input, ...]) -> _Frame:
         stages = stages_of(run.experiment, self.execution)
-        digests, locked = self._shared(inputs)
-        used = {name: self.packages.get(name, "") for stage in stages for name in stage.packages}
-        values = {"experiment": run.essence, "execution": self.settings}
-        keys: dict[str, str] = {}
-        for stage in stages:
-            keys[stage.name] = self._key(stage, values, digests, keys, used)
-        typed: dict[str, Any] = {
+        known = (type(run.experiment), tuple(map(id, stages)), tuple(map(id, inputs)))
+        if known not in self._frames:
+            self._frames[known] = self._framed(stages, tuple(sorted(run.sections)), inputs)
+        return self._frames[known]
+
+    def _framed(self, stages: tuple[Stage, ...], sections: tuple[str, ...], inputs: tuple[Input, ...]) -> _Frame:
+        experiment = dict.fromkeys(sections, HOLE)
+        packages = {name: self.packages.get(name, "") for stage in stages for name in stage.packages}
+        digests = input_digests(inputs)
+        holes = ("components", "experiment_digest", "extends", "matrix", "reproduces", "run")
+        body = {
+            **dict.fromkeys(holes, HOLE),
             "hsdc": 1,
             "schema_version": SCHEMA_VERSION,
-            "run": run.name,
             "profile": self.profile,
-            "extends": run.parent,
-            "experiment": run.experiment,
-            "experiment_digest": digest_bytes(canonical_ready(run.essence)),
-            "components": dict(run.components),
-            "execution": self.execution,
-            "reproduces": run.reproduces,
-            "matrix": run.matrix,
-            "inputs": inputs,
-            "packages": used,
-            "stages": tuple(map(_plan, stages, keys.values())),
+            "experiment": experiment,
+            "execution": self.settings,
+            "inputs": ready(essence(inputs)),
+            "packages": packages,
+            "stages": [{"name": s.name, "key": HOLE, "needs": s.needs, "outputs": s.outputs} for s in stages],
         }
-        plain: dict[str, Any] = {
-            **typed,
-            **values,
-            "components": {slot: {"named": c.named, "used": c.used} for slot, c in run.components.items()},
-            "reproduces": ready(essence(run.reproduces)),
-            "matrix": ready(essence(run.matrix)),
-            "inputs": locked,
-            "stages": [{"name": s.name, "key": keys[s.name], "needs": s.needs, "outputs": s.outputs} for s in stages],
-        }
-        digest = digest_bytes(canonical_ready(plain))
-        # Every part is typed already; validating them again would be most of the work.
-        return Manifest.model_construct(**typed, digest=digest), canonical_ready({**plain, "digest": digest})
+        return _Frame(
+            (stages, inputs),
+            tuple(self._keyed(stage, digests, packages) for stage in stages),
+            sections,
+            template(experiment),
+            template(body),
+            template({**body, "digest": HOLE}),
+            packages,
+        )
 
-    def _key(
-        self,
-        stage: Stage,
-        values: Mapping[str, Any],
-        digests: Mapping[str, str],
-        keys: Mapping[str, str],
-        used: Mapping[str, str],
-    ) -> str:
-        """The key of a stage; what it reads of the experiment is written once for all runs that share it."""
-        experiment = values["experiment"]
-        part = {**self._settings(stage), "experiment": {n: self._part(stage, n, experiment[n]) for n in _read(stage)}}
-        return stage_key(stage, part, digests, keys, used)
-
-    def _part(self, stage: Stage, name: str, made: Any) -> msgspec.Raw:
-        """What a stage reads of one section of an experiment."""
-        known = (stage.sections, name, id(made))  # kinds have stages of one name
-        if known not in self._parts:
-            picked = section({"experiment": {name: made}}, _read(stage)[name])
-            self._parts[known] = msgspec.Raw(canonical_ready(picked["experiment"][name]))
-        return self._parts[known]
-
-    def _settings(self, stage: Stage) -> dict[str, Any]:
-        """What a stage reads of the execution."""
-        if stage.sections not in self._executions:
-            self._executions[stage.sections] = section({"execution": for_keys(self.settings)}, stage.sections)
-        return self._executions[stage.sections]
-
-    def _shared(self, inputs: tuple[Input, ...]) -> tuple[dict[str, str], Any]:
-        key = tuple(map(id, inputs))
-        if key not in self._inputs:
-            self._inputs[key] = (inputs, input_digests(inputs), ready(essence(inputs)))
-        return self._inputs[key][1:]
+    def _keyed(self, stage: Stage, digests: Mapping[str, str], packages: Mapping[str, str]) -> _Keyed:
+        needs, reads = tuple(sorted(stage.needs)), _read(stage)
+        settings = section({"execution": for_keys(self.settings)}, stage.sections)
+        part = {**settings, "experiment": {name: HOLE for name, _ in reads}}
+        return _Keyed(stage, template(keyed(stage, part, digests, dict.fromkeys(needs, HOLE), packages)), needs, reads)
 
 
-@cache
-def _read(stage: Stage) -> dict[str, tuple[str, ...]]:
-    """The sections of the experiment that a stage reads, each with the stage's paths into it."""
+def _read(stage: Stage) -> tuple[tuple[str, str], ...]:
+    """The sections of the experiment that a stage reads, in their order, each with the stage's paths into it."""
     found: dict[str, list[str]] = {}
     for path in stage.sections:
         top, name, *_ = path.split(".")
         if top == "experiment":
             found.setdefault(name, []).append(path)
-    return {name: tuple(paths) for name, paths in found.items()}
+    return tuple((name, " ".join(found[name])) for name in sorted(found))
+
+
+def _part(of: Section, name: str, paths: str) -> bytes:
+    """What a stage reads of one section; written once for all runs that share it."""
+    found = of.text
+    if paths != f"experiment.{name}":
+        found = canonical_ready(section({"experiment": {name: of.ready}}, paths.split())["experiment"][name])
+    of.parts[paths] = found
+    return found
 
 
 def _plan(stage: Stage, key: str) -> StagePlan:
     return StagePlan.model_construct(name=stage.name, key=key, needs=stage.needs, outputs=stage.outputs)
+
+
+def _text(value: Any) -> bytes:
+    return b"null" if value is None else canonical_ready(ready(essence(value)))
+
+
+def _quoted(digest: str) -> bytes:
+    return b'"%b"' % digest.encode()

@@ -18,9 +18,8 @@ Report = Callable[[Diagnostic], None]
 
 def merge(base: Node, change: Node, report: Report, path: Path = ()) -> Node:
     """`base` with `change` on top; shares what did not change, and every new node remembers what it replaced."""
-    operators = OPERATORS.intersection(change.value) if change.is_mapping else ()
-    if operators:
-        return _operate(base, change, sorted(operators), report, path)
+    if change.is_mapping and not OPERATORS.isdisjoint(change.value):
+        return _operate(base, change, sorted(OPERATORS.intersection(change.value)), report, path)
     if base.value is None or change.value is None or _is_ref(change) or (_is_ref(base) and not change.is_mapping):
         return _replace(base, change, report, path)
     if _is_ref(base):
@@ -58,9 +57,13 @@ def fresh(node: Node, report: Report, path: Path = ()) -> Node:
     """A node that stands on nothing: `$literal` and `$replace` are unwrapped, other operators are faults."""
     if not node.is_mapping:
         return node
+    if OPERATORS.isdisjoint(node.value):
+        entries = {
+            key: fresh(item, report, (*path, key)) if item.is_mapping else item for key, item in node.value.items()
+        }
+        same = all(entries[key] is item for key, item in node.value.items())
+        return node if same else node._replace(value=entries)
     operators = sorted(OPERATORS.intersection(node.value))
-    if not operators:
-        return node._replace(value={key: fresh(item, report, (*path, key)) for key, item in node.value.items()})
     if len(node.value) == 1 and operators[0] == "$literal":
         literal: Node = node.value["$literal"]
         return literal._replace(key=node.key, op="literal")

@@ -11,6 +11,8 @@ from hsdc_schemas.errors import Place
 Scalar: TypeAlias = str | int | float | bool | None
 Path: TypeAlias = tuple[str, ...]
 
+_NESTED = frozenset((dict, tuple))
+
 
 @lru_cache(maxsize=64)
 def _lines(text: str) -> list[str]:
@@ -83,8 +85,10 @@ class Node(NamedTuple):
         value = self.value
         kind = type(value)
         if kind is dict:
-            return {key: item.plain() for key, item in value.items()}
-        return tuple([item.plain() for item in value]) if kind is tuple else value
+            return {key: v if type(v := item.value) not in _NESTED else item.plain() for key, item in value.items()}
+        if kind is tuple:
+            return tuple([v if type(v := item.value) not in _NESTED else item.plain() for item in value])
+        return value
 
     def layers(self) -> Iterator[Node]:
         """This node and what it replaced, newest first."""

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import yaml
 from yaml import events
 
+from hsdc_compiler.block import NOT_FINITE, block, resolve
 from hsdc_compiler.node import Mark, Node, Scalar, Source
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 64
 MAX_FAULTS = 100
-MAX_DIGITS = 300  # of a whole number; such a number still fits a float
 
+_new = tuple.__new__
 _EventParser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_NULLS = frozenset(("", "~", "null", "Null", "NULL"))
-_BOOLS = {"true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False}
-_INT = re.compile(r"[-+]?[0-9]+\Z|0o[0-7]+\Z|0x[0-9a-fA-F]+\Z")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
-_NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _HINTS = {  # by what both parsers say, where that alone helps nobody
@@ -49,7 +46,7 @@ def parse(path: str, data: bytes) -> Node:
         message = f"the character U+{ord(found.group()):04X} is not allowed in YAML"
         raise fail("E103", Exit.SPEC, message, _at(source, found.start()), "remove it")
     try:
-        return _Builder(source).build()
+        return block(source) or _Builder(source).build()
     except yaml.MarkedYAMLError as error:
         raise _syntax(source, error) from None
     except yaml.YAMLError as error:
@@ -90,32 +87,21 @@ class _Builder:
         self.root: Node | None = None
         self.stack: list[tuple[Any, Mark, Mark | None]] = []  # container, its mark, its key's; None: it is a key
         self.keys: list[tuple[str, Mark] | None] = []  # for each container, the key that waits for its value
+        self.documents = 0
 
     def build(self) -> Node:
-        documents = 0
         loader = _EventParser(self.source.text)
+        get, scalar, others = loader.get_event, self.scalar, self.others()
         try:
             while True:
-                event = loader.get_event()
+                event = get()
                 kind = type(event)
                 if kind is events.ScalarEvent:
-                    self.scalar(event)
-                elif kind is events.MappingStartEvent or kind is events.SequenceStartEvent:
-                    self.open(event, {} if kind is events.MappingStartEvent else [])
-                elif kind is events.MappingEndEvent or kind is events.SequenceEndEvent:
-                    self.close()
-                elif kind is events.AliasEvent:
-                    self.fault(event, "E104", "an alias (*) is not allowed", "write the value out, or use a component")
-                    if self.waits_for_key():
-                        self.keys[-1] = ("*", self.mark(event))
-                    else:
-                        self.place_value(Node(None, self.mark(event), self.mark(event)))
-                elif kind is events.DocumentStartEvent:
-                    documents += 1
-                    if documents == 2:
-                        self.fault(event, "E105", "a second document begins here; a spec is one document")
+                    scalar(event)
                 elif kind is events.StreamEndEvent:
                     break
+                else:
+                    others[kind](event)
         finally:
             loader.dispose()
         if self.faults:
@@ -124,10 +110,37 @@ class _Builder:
             raise fail("E106", Exit.SPEC, "the file is empty", Place(self.source.path, 1), "start with 'hsdc: 1'")
         return self.root
 
+    def others(self) -> dict[type, Callable[[Any], None]]:
+        """What is done with each kind of event that is no scalar."""
+        return {
+            events.MappingStartEvent: lambda event: self.open(event, {}),
+            events.SequenceStartEvent: lambda event: self.open(event, []),
+            events.MappingEndEvent: self.close,
+            events.SequenceEndEvent: self.close,
+            events.AliasEvent: self.alias,
+            events.DocumentStartEvent: self.document,
+            events.DocumentEndEvent: lambda _: None,
+            events.StreamStartEvent: lambda _: None,
+        }
+
+    def alias(self, event: Any) -> None:
+        self.fault(event, "E104", "an alias (*) is not allowed", "write the value out, or use a component")
+        if self.waits_for_key():
+            self.keys[-1] = ("*", self.mark(event))
+        else:
+            self.place_value(Node(None, self.mark(event), self.mark(event)))
+
+    def document(self, event: Any) -> None:
+        self.documents += 1
+        if self.documents == 2:
+            self.fault(event, "E105", "a second document begins here; a spec is one document")
+
     def mark(self, event: Any) -> Mark:
         start, end = event.start_mark, event.end_mark
-        stop = end.column + 1 if end.line == start.line else start.column + 2
-        return Mark(self.source, start.line + 1, start.column + 1, max(stop, start.column + 2))
+        line, column = start.line, start.column + 1
+        stop = end.column + 1 if end.line == line else 0
+        # Without the call of Python that a named tuple's own constructor is: there are dozens in each spec.
+        return _new(Mark, (self.source, line + 1, column, stop if stop > column else column + 1))
 
     def fault(self, event: Any, code: str, message: str, hint: str = "", first: Mark | None = None) -> None:
         if len(self.faults) < MAX_FAULTS:
@@ -157,7 +170,7 @@ class _Builder:
             self.stack.append((container, mark, waiting[1] if waiting else mark))
         self.keys.append(None)
 
-    def close(self) -> None:
+    def close(self, _: Any) -> None:
         container, mark, key = self.stack.pop()
         self.keys.pop()
         if key is not None:
@@ -169,42 +182,44 @@ class _Builder:
     def scalar(self, event: Any) -> None:
         if event.anchor is not None or event.tag is not None:
             self.properties(event)
-        mark = self.mark(event)
-        if self.waits_for_key():
+        mark, waiting = self.mark(event), self.keys[-1] if self.keys else None
+        if waiting is not None:
+            self.keys[-1] = None
+            self.stack[-1][0].setdefault(waiting[0], _new(Node, (self.value(event), mark, waiting[1], "set", None)))
+        elif self.waits_for_key():
             self.keys[-1] = (self.key(event), mark)
-            return
-        waiting = self.keys[-1] if self.keys else None
-        self.place_value(Node(self.value(event), mark, waiting[1] if waiting else mark))
+        else:
+            self.place_value(Node(self.value(event), mark, mark))
 
     def key(self, event: Any) -> str:
         text: str = event.value
         if text == "<<" and event.implicit[0]:
             self.fault(event, "E104", "a merge key (<<) is not allowed", "use 'extends' or a component")
-        elif event.tag in _CORE and event.tag != f"{_TAG}str":
+        elif event.tag is not None and event.tag in _CORE and event.tag != f"{_TAG}str":
             self.fault(event, "E109", f"the key {text[:60]} is not a string", "remove the tag")
-        elif event.implicit[0] and type(_resolve(text)) is not str:
+        elif event.implicit[0] and type(resolve(text)) is not str:
             self.fault(event, "E109", f"the key {text[:60] or '(empty)'} is not a string", f'quote it: "{text[:60]}"')
         elif text in self.stack[-1][0]:
             first = self.stack[-1][0][text].key
             message = f"the key '{text[:60]}' stands here a second time"
             self.fault(event, "E110", message, "keep one of the two", first)
-        if _SURROGATE.search(text):
+        if not text.isascii() and _SURROGATE.search(text):
             self.fault(event, "E111", NO_CHARACTER, "write the character itself")
         return text
 
     def value(self, event: Any) -> Scalar:
         text: str = event.value
-        if _SURROGATE.search(text):
+        if not text.isascii() and _SURROGATE.search(text):
             self.fault(event, "E111", NO_CHARACTER, "write the character itself")
-        if event.tag in _CORE:
+        if event.tag is not None and event.tag in _CORE:
             return self.tagged(event, text)
         if not event.implicit[0]:
             return text
-        value = _resolve(text)
+        value = resolve(text)
         if type(value) is float and not math.isfinite(value):
             named = f'is it a name? quote it: "{text}"' if len(text) <= 60 else "is it a name? quote it"
-            what = "not a finite number" if _NOT_FINITE.match(text) else "larger than any number"
-            hint = "only finite numbers are values" if _NOT_FINITE.match(text) else named
+            what = "not a finite number" if NOT_FINITE.match(text) else "larger than any number"
+            hint = "only finite numbers are values" if NOT_FINITE.match(text) else named
             self.fault(event, "E112", f"{text[:60]}{'…' * (len(text) > 60)} is {what}", hint)
             return 0.0
         return value
@@ -213,7 +228,7 @@ class _Builder:
         wanted = event.tag.removeprefix(_TAG)
         if wanted == "str":
             return text
-        value = _resolve(text)
+        value = resolve(text)
         if wanted == "float" and type(value) is int:
             value = float(value)
         names = {type(None): "null", bool: "bool", int: "int", float: "float", str: "str"}
@@ -234,24 +249,3 @@ class _Builder:
         assert waiting is not None
         container.setdefault(waiting[0], node)
         self.keys[-1] = None
-
-
-def _resolve(text: str) -> Scalar:
-    """A plain scalar's value under the YAML 1.2 core schema; infinities and NaN come back as floats."""
-    first = text[:1]
-    if first not in "-+.0123456789~nNtTfF":
-        return text
-    if text in _NULLS:
-        return None
-    if text in _BOOLS:
-        return _BOOLS[text]
-    if _INT.match(text):
-        if len(text) > MAX_DIGITS:
-            return math.inf
-        base = {"0o": 8, "0x": 16}.get(text[:2])
-        return int(text[2:], base) if base else int(text)
-    if _FLOAT.match(text):
-        return float(text)
-    if _NOT_FINITE.match(text):
-        return math.nan
-    return text

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
-from hsdc_compiler.bind import Bound, bind
+from hsdc_compiler.bind import Bound, Filled, bind
 from hsdc_compiler.budget import Side, budget
 from hsdc_compiler.cache import InputCache
 from hsdc_compiler.changes import changes
@@ -27,7 +28,9 @@ from hsdc_compiler.rules import claim, held_against, rules, unresolved
 from hsdc_compiler.sections import Sections
 from hsdc_compiler.stamp import sources_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
+from hsdc_schemas.kinds import profile_method
 from hsdc_schemas.manifest import Manifest
+from hsdc_schemas.places import manifest_path
 from hsdc_schemas.spec import EXPERIMENTS, SLOTS, Experiment, Profile
 
 DEFAULT_PROFILE = "demo"
@@ -53,10 +56,10 @@ class _Session:
     names: tuple[str, ...] = ()
     sections: Sections = field(default_factory=Sections)
     clean: dict[int, Node] = field(default_factory=dict)
+    filled: dict[tuple[str, int], Filled] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class _Run:
+class _Run(NamedTuple):
     """A run that is checked: as a side of budgets, ready to lower, with the factors that it changes."""
 
     side: Side
@@ -239,9 +242,9 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
     before = len(session.faults)
     header, faults = check(run.header, Header)
     session.faults += faults
-    bound: Bound = bind(run.tree, session.profile, session.project.component, session.faults.append)
+    bound: Bound = bind(run.tree, session.profile, session.project.component, session.faults.append, session.filled)
     tree = refs(bound.tree, session.faults.append, session.clean)
-    if any(fault.severity == "error" for fault in session.faults[before:]):
+    if len(session.faults) > before and any(fault.severity == "error" for fault in session.faults[before:]):
         return
     model = _kind(session, tree)
     if model is None:
@@ -251,7 +254,7 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
         session.faults += check(tree, model, HEADERS)[1]
     if assembled is None or header is None:
         return
-    experiment, essence = assembled
+    experiment, sections = assembled
     broken = rules(experiment, tree, session.profile.execution)
     if header.reproduces is not None and not any(item.severity == "error" for item in broken):
         broken += claim(experiment, header.reproduces, run.header, session.names)
@@ -259,7 +262,7 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
     session.faults += broken
     side = Side(run.name, experiment, tree, run.document.free)
     matrix = run.document.matrix
-    ready = Resolved(run.name, run.parent, experiment, essence, bound.components, header.reproduces, matrix)
+    ready = Resolved(run.name, run.parent, experiment, sections, bound.components, header.reproduces, matrix)
     factors: tuple[KeyPath, ...] = ()
     if run.parent is not None and run.parent in resolved:
         factors, faults = budget(side, resolved[run.parent].side, run.header)
@@ -299,24 +302,29 @@ def _lock_and_lower(
         return None
     session.faults += unresolved(side.experiment, inputs, side.tree)
     lowering, emitter = tools
-    manifest, data = lowering.lower(found.ready, inputs)
+    manifest = lowering.lower(found.ready, inputs)
     entries = run.document.node.value
     prose = {key: str(entries[key].value) for key in ("title", "why", "notes") if key in entries}
-    files = emitter.emit(manifest, data, side.tree, {**prose, "run": run.name, "manifest": manifest.digest})
-    stale = tuple(emitter.stale(files))
-    old = committed_manifest(root, session.profile_name, run.name) if stale else None
+    texts = emitter.emit(run.name, manifest.text, manifest.digest, side.tree, prose)
+    stale = tuple(emitter.stale(texts))
+    old = None
+    if stale and emitter.there(manifest_path(session.profile_name, run.name)):
+        old = committed_manifest(root, session.profile_name, run.name)
     parent = resolved.get(run.parent or "")
     declared = run.header.at(("budget",))
     return Compiled(
         run.name,
-        manifest,
+        manifest.digest,
+        manifest.experiment_digest,
+        manifest.typed,
         run.parent,
         found.factors,
         declared.value if declared is not None else None,
-        run.parent if parent and parent.ready.essence == found.ready.essence else None,
-        files,
+        run.parent if parent is not None and parent.ready.essence == found.ready.essence else None,
+        profile_method(side.experiment, session.profile.execution),
+        texts,
         stale,
-        tuple(changes(old, manifest, side.tree)) if old is not None else (),
+        tuple(changes(old, manifest.typed(), side.tree)) if old is not None else (),
         not_read,
         side.tree,
     )

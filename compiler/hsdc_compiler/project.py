@@ -18,6 +18,8 @@ from hsdc_schemas.spec import SLOTS
 
 SPECS = "specs"
 SUFFIX = ".yaml"
+CHUNK = 1 << 16
+MOST = 1 << 20
 LOCK = "locks/runtime.txt"
 MAX_GENERATIONS = 16
 COMPONENT_HEADERS = ("hsdc", "extends", "title", "notes", "change")
@@ -154,8 +156,7 @@ class Project:
         if path in self.overlay:
             return self.overlay[path]
         if path in self._plain:
-            with (self.root / path).open("rb", buffering=0) as file:
-                return file.read((1 << 20) + 1)
+            return _content(f"{self.root}/{path}")
         full = self.root / path
         real = Path(os.path.realpath(full))
         if not real.is_relative_to(os.path.realpath(self.root)):
@@ -189,6 +190,21 @@ def _changed(document: Document, base: Document) -> Document:
         raise HsdcError(faults)
     prose = {key: entries[key] for key in ("title", "notes") if key in entries}
     return replace(document, node=body._replace(value={**body.value, **prose}))
+
+
+def _content(path: str) -> bytes:
+    """The bytes of a file, up to one more than a spec may have."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = os.read(handle, CHUNK)
+        if len(data) < CHUNK:
+            return data
+        parts = [data]
+        while sum(map(len, parts)) <= MOST and (data := os.read(handle, CHUNK)):
+            parts.append(data)
+        return b"".join(parts)[: MOST + 1]
+    finally:
+        os.close(handle)
 
 
 def _check_header(node: Node, path: str, kind: str, name: str) -> None:

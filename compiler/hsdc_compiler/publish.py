@@ -19,19 +19,23 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
     """Write what changed, unless a spec, a policy or a secret forbids it; the compilation with what was written."""
     if compilation.exit in (Exit.SPEC, Exit.POLICY, Exit.FAULT):
         return compilation
-    standing = {run.name: protected(root, run.manifest, run.changes) if run.stale else [] for run in compilation.runs}
+    profile = compilation.profile
+    standing = {
+        run.name: protected(root, profile, run.name, run.digest, run.changes) if run.stale else []
+        for run in compilation.runs
+    }
     faults = [] if supersede else [fault for found in standing.values() for fault in found]
     faults += secrets_in((path, run.files[path]) for run in compilation.runs for path in run.stale)
     if faults:
         return replace(compilation, diagnostics=sorted_diagnostics((*compilation.diagnostics, *faults)))
     written = []
     for run in compilation.runs:
-        record = finished_record(root, compilation.profile, run.name) if standing[run.name] else None
+        record = finished_record(root, profile, run.name) if standing[run.name] else None
         if record is not None:
             written.append(set_record_aside(root, record))
         for path in run.stale:
             # Whole or absent, but not forced to the disk: a manifest that a crash takes is compiled again.
-            write_atomically(root / path, run.files[path], durable=False)
+            write_atomically(root / path, bytes(run.texts[path]), durable=False)
             written.append(path)
     for path in compilation.orphans:
         (root / path).unlink(missing_ok=True)

@@ -24,14 +24,15 @@ def refs(tree: Node, report: Report, clean: Clean) -> Node:
 
 
 def _holds_ref(node: Node, clean: Clean) -> bool:
-    if type(node.value) is not dict:
+    value = node.value
+    if type(value) is not dict or id(value) in clean:
         return False
-    key = id(node.value)
-    if key in clean:
-        return False
-    if _is_ref(node) or any(_holds_ref(item, clean) for item in node.value.values()):
+    if "$ref" in value and _is_ref(node):
         return True
-    clean[key] = node
+    for item in value.values():
+        if type(item.value) is dict and id(item.value) not in clean and _holds_ref(item, clean):
+            return True
+    clean[id(value)] = node
     return False
 
 

@@ -8,17 +8,22 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from hsdc_compiler.node import Node
-from hsdc_schemas.digests import ready
+from hsdc_schemas.digests import canonical_ready, ready
 from hsdc_schemas.factors import essence
 from hsdc_schemas.spec import Experiment
 
 
 class Section(NamedTuple):
-    """A section as it was written (kept, so that its identity stays its own), typed, and ready for canonical JSON."""
+    """A section as it was written (kept, so that its identity stays its own), typed, and as canonical JSON.
+
+    `ready` and `text` are its essence; `parts` is what stages read of it, by their paths.
+    """
 
     node: Node | None
     typed: Any
     ready: Any
+    text: bytes
+    parts: dict[str, bytes]
 
 
 class Sections:
@@ -27,36 +32,37 @@ class Sections:
     def __init__(self) -> None:
         self._known: dict[tuple[str, str, int], Section] = {}
 
-    def assemble(self, tree: Node, model: type[Experiment]) -> tuple[Experiment, dict[str, Any]] | None:
-        """The experiment of a tree and its essence; None where anything is wrong, which a whole check then explains."""
+    def assemble(self, tree: Node, model: type[Experiment]) -> tuple[Experiment, dict[str, Section]] | None:
+        """The experiment of a tree and its sections; None where anything is wrong, which a whole check explains."""
         typed, made = {}, {}
+        known, entries, kind = self._known, tree.value, model.__name__
         for name, adapter in _adapters(model).items():
-            section = self._section(model, name, adapter, tree.value.get(name))
+            node = entries.get(name)
+            key = (kind, name, id(node.value) if node is not None else 0)
+            section = known.get(key) or self._section(key, model, adapter, node)
             if section is None:
                 return None
-            typed[name], made[name] = section.typed, section.ready
+            typed[name], made[name] = section.typed, section
         if not tree.value.keys() <= typed.keys():
             return None
         return model.model_construct(**typed), made
 
     def _section(
-        self, model: type[Experiment], name: str, adapter: TypeAdapter[Any], node: Node | None
+        self, key: tuple[str, str, int], model: type[Experiment], adapter: TypeAdapter[Any], node: Node | None
     ) -> Section | None:
-        key = (model.__name__, name, id(node.value) if node is not None else 0)
-        found = self._known.get(key)
-        if found is None:
-            field = model.model_fields[name]
-            if node is None and field.is_required():
-                return None
-            try:
-                typed = (
-                    field.get_default(call_default_factory=True, validated_data={})
-                    if node is None
-                    else adapter.validate_python(node.plain())
-                )
-            except ValidationError:
-                return None
-            found = self._known[key] = Section(node, typed, ready(essence(typed)))
+        field = model.model_fields[key[1]]
+        if node is None and field.is_required():
+            return None
+        try:
+            typed = (
+                field.get_default(call_default_factory=True, validated_data={})
+                if node is None
+                else adapter.validate_python(node.plain())
+            )
+        except ValidationError:
+            return None
+        made = ready(essence(typed))
+        found = self._known[key] = Section(node, typed, made, canonical_ready(made), {})
         return found
 
 

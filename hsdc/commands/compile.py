@@ -17,7 +17,6 @@ from hsdc_compiler.project import SPECS, find_root
 from hsdc_compiler.publish import write
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
-from hsdc_schemas.kinds import profile_method
 from hsdc_schemas.places import GENERATED
 
 
@@ -101,8 +100,9 @@ def _show_written(compilation: Compilation) -> None:
     if compilation.exit in (Exit.SPEC, Exit.POLICY, Exit.FAULT):
         print(f"nothing written; profile {compilation.profile}")
         return
-    print("\n".join(columns([_row(run, compilation.written) for run in compilation.runs])))
-    written = sum(any(path in compilation.written for path in run.files) for run in compilation.runs)
+    paths = frozenset(compilation.written)
+    print("\n".join(columns([_row(run, paths) for run in compilation.runs])))
+    written = sum(not paths.isdisjoint(run.texts) for run in compilation.runs)
     unchanged = len(compilation.runs) - written
     count = f"{_runs(len(compilation.runs))} compiled for profile {compilation.profile}"
     print(f"{count}: {written} written, {unchanged} unchanged")
@@ -110,15 +110,14 @@ def _show_written(compilation: Compilation) -> None:
         print(f"removed {path}: its run is gone")
 
 
-def _row(run: Compiled, written: tuple[str, ...]) -> tuple[str, ...]:
+def _row(run: Compiled, written: frozenset[str]) -> tuple[str, ...]:
     lineage = f"{run.parent} + {len(run.factors)} of {run.budget}" if run.parent else "root"
-    state = "written" if any(path in written for path in run.files) else "unchanged"
+    state = "unchanged" if written.isdisjoint(run.texts) else "written"
     notes = [f"the same experiment as {run.equal_to}"] if run.equal_to else []
-    if (chosen := profile_method(run.manifest.experiment, run.manifest.execution)) is not None:
-        unused = "; 'generation' is not used" if chosen == "rank" else ""
-        notes.append(f"answers by {chosen}, as the profile says{unused}")
-    note = "; ".join(notes)
-    return f"  {run.name}", lineage, short(run.manifest.experiment_digest), state, note
+    if run.method is not None:
+        unused = "; 'generation' is not used" if run.method == "rank" else ""
+        notes.append(f"answers by {run.method}, as the profile says{unused}")
+    return f"  {run.name}", lineage, short(run.experiment_digest), state, "; ".join(notes)
 
 
 def _show_check(compilation: Compilation, stale: list[Compiled]) -> None:
@@ -163,8 +162,8 @@ def _as_json(compilation: Compilation) -> dict[str, object]:
                 "extends": run.parent,
                 "factors": [".".join(path) for path in run.factors],
                 "budget": run.budget,
-                "experiment_digest": run.manifest.experiment_digest,
-                "manifest": run.manifest.digest,
+                "experiment_digest": run.experiment_digest,
+                "manifest": run.digest,
                 "same_experiment_as": run.equal_to,
                 "stale": list(run.stale),
                 "changes": [change.line() for change in run.changes],

@@ -84,7 +84,7 @@ def _row(root: Path, project: Project, compilation: Compilation, name: str, run:
     metric = None
     if manifest in run.stale:
         state = "stale" if (root / manifest).exists() else "new"
-    elif record is not None and record.manifest == run.manifest.digest:
+    elif record is not None and record.manifest == run.digest:
         state, metric = "finished", _metric(record)
     else:
         state = "locked"

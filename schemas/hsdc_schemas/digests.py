@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import rfc8785
@@ -18,6 +18,7 @@ LARGEST = 2**53 - 1
 ONE_READ = 1 << 18  # bytes up to which a file is read in one call
 LARGE = 32 << 20  # bytes from which on a thread is worth its start
 
+HOLE = msgspec.Raw(b"\0")  # a byte that stands nowhere in JSON
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
 
@@ -46,6 +47,24 @@ def canonical_ready(value: Any) -> bytes:
     return data if data.isascii() else msgspec.json.encode(_in_order(value))
 
 
+class Text(NamedTuple):
+    """Canonical bytes as a template and what fills its holes, most of which other texts share; `bytes(text)` joins."""
+
+    template: bytes
+    fills: tuple[bytes, ...]
+
+    def __bytes__(self) -> bytes:
+        return self.template % self.fills
+
+
+def template(value: Any) -> bytes:
+    """RFC 8785 bytes of a value that `ready` returned, as a template: each `HOLE` in it takes such bytes (`%b`)."""
+    return canonical_ready(value).replace(b"%", b"%%").replace(bytes(HOLE), b"%b")
+
+
+_AS_IT_IS = frozenset((str, bool, type(None)))
+
+
 @lru_cache(maxsize=4096)
 def _raw(value: Any) -> msgspec.Raw:
     return msgspec.Raw(rfc8785.dumps(value))
@@ -60,16 +79,19 @@ def _in_order(value: Any) -> Any:
 def ready(value: Any) -> Any:
     """A JSON value whose numbers msgspec writes as RFC 8785 does; worth doing once for what is encoded often."""
     kind = type(value)
-    if kind is str or kind is bool or value is None:
+    if kind in _AS_IT_IS:
         return value
-    if kind is dict:
-        return {key: ready(item) for key, item in value.items()}
-    if kind is list or kind is tuple:
-        return [ready(item) for item in value]
+    if kind is dict:  # most of a spec: what most values are is asked here, not in a call for each
+        return {
+            key: item if (of := type(item)) in _AS_IT_IS or (of is int and -LARGEST <= item <= LARGEST) else ready(item)
+            for key, item in value.items()
+        }
+    if kind is float and (1e-5 <= value < 1e15 or 1e-5 <= -value < 1e15):
+        return int(value) if value.is_integer() else value
     if kind is int and -LARGEST <= value <= LARGEST:
         return value
-    if kind is float and 1e-5 <= abs(value) < 1e15:
-        return int(value) if value.is_integer() else value
+    if kind is list or kind is tuple:
+        return [item if type(item) in _AS_IT_IS else ready(item) for item in value]
     if isinstance(value, Mapping):
         return {key: ready(item) for key, item in value.items()}
     return _raw(value)

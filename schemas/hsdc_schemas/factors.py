@@ -10,13 +10,15 @@ from hsdc_schemas.fields import Model, factor_mark
 from hsdc_schemas.spec import EXPERIMENTS
 
 Path = tuple[str, ...]
+_MODELS = type(Model)  # what all models are of; isinstance takes a call of Python to ask the same
 
 
 def essence(value: Any) -> Any:
     """A typed value as JSON values, without the fields that are marked as prose."""
-    if isinstance(value, Model):
-        return value.model_dump(mode="json", exclude=_prose(type(value)))
-    if isinstance(value, Mapping):
+    if type(type(value)) is _MODELS:
+        model: Any = type(value)
+        return value.model_dump(mode="json", exclude=_prose(model))
+    if isinstance(value, dict):
         return {key: essence(item) for key, item in value.items()}
     if isinstance(value, tuple):
         return [essence(item) for item in value]
@@ -67,19 +69,20 @@ def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
     A model marked `whole`, a field marked `whole` and a union whose kind changed are one factor each; otherwise each
     scalar is one. Seeds (`free`) and prose do not count.
     """
-    if old == new:
-        return
-    if isinstance(old, Model) and type(old) is type(new) and not old.whole:
-        for name, field in type(old).model_fields.items():
-            mark = factor_mark(field)
-            if mark in ("prose", "free"):
+    if type(type(old)) is _MODELS and type(old) is type(new) and not old.whole:
+        model: Any = type(old)
+        one, other = vars(old), vars(new)
+        for name, whole in _counted(model):
+            before, after = one[name], other[name]
+            if _same(before, after):
                 continue
-            before, after = getattr(old, name), getattr(new, name)
-            if mark == "whole":
+            if whole:
                 if essence(before) != essence(after):
                     yield (*path, name)
             else:
                 yield from factors(before, after, (*path, name))
+    elif old == new:
+        return
     elif type(old) is dict and type(new) is dict:
         for key in dict.fromkeys((*old, *new)):
             if key not in old or key not in new:
@@ -88,6 +91,20 @@ def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
                 yield from factors(old[key], new[key], (*path, key))
     elif essence(old) != essence(new):
         yield path
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Equality, without what pydantic compares beside the fields."""
+    if type(type(one)) is _MODELS and type(one) is type(other):
+        return one is other or vars(one) == vars(other)
+    return bool(one == other)
+
+
+@cache
+def _counted(model: type[Model]) -> tuple[tuple[str, bool], ...]:
+    """The fields of a model that a budget counts, and whether each is one factor."""
+    marks = {name: factor_mark(field) for name, field in model.model_fields.items()}
+    return tuple((name, mark == "whole") for name, mark in marks.items() if mark not in ("prose", "free"))
 
 
 def changed_leaves(old: Any, new: Any, path: Path = ()) -> Iterator[tuple[Path, Any, Any]]:

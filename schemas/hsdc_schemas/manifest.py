@@ -14,7 +14,7 @@ from hsdc_schemas.fields import Model
 from hsdc_schemas.model_files import tokenizer_files
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 _M = TypeVar("_M", bound=BaseModel)
 

@@ -54,7 +54,7 @@ def _pick(values: Mapping[str, Any], path: list[str], into: dict[str, Any]) -> N
             continue
         if not rest:
             into[key] = values[key]
-        elif isinstance(values[key], Mapping):
+        elif isinstance(values[key], dict):
             _pick(values[key], rest, into.setdefault(key, {}))
 
 
@@ -70,15 +70,18 @@ def stage_key(
 
     `part` is its section of experiment and execution, as `digests.ready` returns it.
     """
-    return digest_bytes(
-        canonical_ready(
-            {
-                "stage": stage.name,
-                "revision": stage.revision,
-                "section": part,
-                "inputs": {name: inputs[name] for name in stage.inputs},
-                "needs": {name: keys[name] for name in stage.needs},
-                "packages": {name: packages.get(name, "") for name in stage.packages},
-            }
-        )
-    )
+    return digest_bytes(canonical_ready(keyed(stage, part, inputs, keys, packages)))
+
+
+def keyed(
+    stage: Stage, part: Any, inputs: Mapping[str, Any], keys: Mapping[str, Any], packages: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What the key of a stage is the digest of."""
+    return {
+        "stage": stage.name,
+        "revision": stage.revision,
+        "section": part,
+        "inputs": {name: inputs[name] for name in stage.inputs},
+        "needs": {name: keys[name] for name in stage.needs},
+        "packages": {name: packages.get(name, "") for name in stage.packages},
+    }
