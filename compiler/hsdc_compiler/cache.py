@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from hsdc_compiler.stamp import Stat, stat_of
 from hsdc_schemas.digests import digest_each, write_atomically
 
 FILE = ".hsdc/cache/inputs.json"
@@ -24,7 +25,8 @@ class InputCache:
         self.facts: dict[str, Any] = {}
         self.saved_at = 0
         self.changed = False
-        self.used: dict[str, list[int]] = {}  # stats of all files that were asked for, before they were read
+        self.used: dict[str, Stat] = {}  # stats of all files that were asked for, before they were read
+        self.asked: list[str] = []  # whatever is asked for, until somebody takes note
         if not rehash:
             self._load()
 
@@ -42,9 +44,9 @@ class InputCache:
 
     def _known(self, path: str, stat: os.stat_result) -> tuple[str, int] | None:
         entry = self.files.get(path)
-        if not entry or max(stat.st_mtime_ns, stat.st_ctime_ns) >= self.saved_at or entry[2:] != _stamp(stat):
+        if not entry or max(stat.st_mtime_ns, stat.st_ctime_ns) >= self.saved_at or tuple(entry[2:]) != stat_of(stat):
             return None
-        self.used[path] = entry[2:]
+        self._use(path, stat)
         return entry[0], entry[1]
 
     def digest(self, path: Path) -> tuple[str, int]:
@@ -64,10 +66,17 @@ class InputCache:
 
     def remember(self, path: Path, digest: str, size: int, stat: os.stat_result) -> None:
         """Note a digest with the stat that was taken before the file was read."""
-        name, stamp = str(path), _stamp(stat)
-        self.used[name] = stamp
-        self.files[name] = [digest, size, *stamp]
+        self._use(str(path), stat)
+        self.files[str(path)] = [digest, size, *stat_of(stat)]
         self.changed = True
+
+    def watch(self, path: Path) -> None:
+        """Remember that something depends on where a path leads, or on what is in a folder."""
+        self._use(str(path), path.stat())
+
+    def _use(self, path: str, stat: os.stat_result) -> None:
+        self.used[path] = stat_of(stat)
+        self.asked.append(path)
 
     def note(self, key: str, facts: Any) -> None:
         """Note facts that follow from a digest."""
@@ -81,7 +90,3 @@ class InputCache:
                 write_atomically(self.path, msgspec.json.encode({"files": self.files, "facts": self.facts}))
             except OSError:
                 return
-
-
-def _stamp(stat: os.stat_result) -> list[int]:
-    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino]

@@ -4,15 +4,51 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, SupportsBytes
 
 from hsdc_compiler.changes import Change
-from hsdc_compiler.node import Node
+from hsdc_compiler.node import Mark, Node, Source
 from hsdc_compiler.node import Path as KeyPath
-from hsdc_schemas.digests import Text
+from hsdc_compiler.stamp import Seen, Stat
 from hsdc_schemas.errors import Diagnostic, Exit, gravest
 from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.spec import Experiment
+
+NOWHERE = Node({}, Mark(Source("", ""), 1, 1, 2), Mark(Source("", ""), 1, 1, 2))
+
+
+class Made(NamedTuple):
+    """What a run was made from: specs and components; the runs that it stands on; files and folders of its inputs.
+
+    `makers` are runs that make rows of its data set.
+    """
+
+    sources: tuple[str, ...]
+    runs: tuple[str, ...]
+    makers: tuple[str, ...]
+    inputs: tuple[str, ...]
+
+
+class Trace(NamedTuple):
+    """What a compilation of all runs was made from: hsdc itself, and files as they were before they were read.
+
+    `everywhere` are the sources that all runs depend on.
+    """
+
+    code: str
+    everywhere: tuple[str, ...]
+    sources: Mapping[str, Seen]
+    inputs: Mapping[str, Stat]
+
+
+class OnDisk(NamedTuple):
+    """The text of a file that is as a compilation left it."""
+
+    path: str
+
+    def __bytes__(self) -> bytes:
+        return Path(self.path).read_bytes()
 
 
 class Compiled(NamedTuple):
@@ -31,11 +67,12 @@ class Compiled(NamedTuple):
     budget: int | None
     equal_to: str | None
     method: str | None
-    texts: Mapping[str, Text]
+    texts: Mapping[str, SupportsBytes]
     stale: tuple[str, ...]
     changes: tuple[Change, ...]
     not_read: tuple[str, ...]
-    tree: Node
+    tree: Node  # NOWHERE, of a run that is as it was left
+    made: Made
 
     @property
     def manifest(self) -> Manifest:
@@ -66,8 +103,7 @@ class Compilation:
     diagnostics: tuple[Diagnostic, ...]
     orphans: tuple[str, ...] = ()
     written: tuple[str, ...] = ()
-    sources: str = ""
-    inputs: dict[str, list[int]] = field(default_factory=dict)
+    trace: Trace | None = None
     resolved: dict[str, Resolution] = field(default_factory=dict)
 
     @property

@@ -96,6 +96,11 @@ class _Lineage:
             self.done[name] = _layer(document, self.done.get(parent or ""), self.done, self.faults)
 
 
+def stands_on(document: Document) -> tuple[str, ...]:
+    """The runs that a run takes values from: its parent, and one that it restores values from."""
+    return tuple(name for name in (_parent(document), _restored_from(document)) if name)
+
+
 def _restored_from(document: Document) -> str:
     node = document.node.at(("restore", "from"))
     return node.value if node is not None and isinstance(node.value, str) else ""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from hsdc_compiler.cache import InputCache
 from hsdc_schemas.components import Dataset, Endpoint, PretrainedModel
@@ -18,7 +19,7 @@ from hsdc_schemas.making import DataExperiment, Source
 from hsdc_schemas.manifest import Input, InputFile, Manifest
 from hsdc_schemas.model_files import model_files
 from hsdc_schemas.rows import label_counts, read_rows
-from hsdc_schemas.sources import LOCAL_SOURCES, locate_file, locate_model
+from hsdc_schemas.sources import LOCAL_SOURCES, as_written, locate_file, locate_model
 from hsdc_schemas.spec import Experiment
 
 MADE = "run:"
@@ -35,6 +36,14 @@ class Reading:
     schema: str
 
 
+class Locked(NamedTuple):
+    """The inputs that could be read, the faults of the others, and what was looked at for them."""
+
+    inputs: tuple[Input, ...]
+    faults: list[Diagnostic]
+    paths: tuple[str, ...]
+
+
 class Locker:
     """Locks inputs once, however many runs share them.
 
@@ -45,29 +54,39 @@ class Locker:
         self.root, self.cache, self.fetch = root, cache, fetch
         self.made: Callable[[str], Manifest | None] = lambda _: None
         self._done: dict[str, Input | HsdcError] = {}
-        self._locked: dict[object, tuple[Experiment, tuple[Input, ...], list[Diagnostic]]] = {}
+        self._paths: dict[str, list[str]] = {}
+        self._locked: dict[object, tuple[Experiment, Locked]] = {}
         self._own_sources: bool | None = None
 
-    def lock(self, experiment: Experiment) -> tuple[tuple[Input, ...], list[Diagnostic]]:
-        """The inputs that could be read, and the faults of the others."""
+    def lock(self, experiment: Experiment) -> Locked:
+        """Every input of an experiment."""
         if isinstance(experiment, DataExperiment):
             return self._lock(experiment)
         parts = (id(experiment.dataset), id(experiment.model), experiment.subset)
         key = (*parts, tuple(experiment.splits), tuple(dict(experiment.tasks).items()))
         if key not in self._locked:  # the experiment is kept, so that the identity of its parts stays their own
-            self._locked[key] = (experiment, *self._lock(experiment))
-        return self._locked[key][1:]
+            self._locked[key] = experiment, self._lock(experiment)
+        return self._locked[key][1]
 
-    def _lock(self, experiment: Experiment) -> tuple[tuple[Input, ...], list[Diagnostic]]:
+    def _lock(self, experiment: Experiment) -> Locked:
         found: list[Input] = []
         faults: list[Diagnostic] = []
+        paths: dict[str, None] = {}
         for _, key, job in self._jobs(experiment):
             result = self._once(key, job)
+            paths |= dict.fromkeys(self._paths[key])
             if isinstance(result, HsdcError):
                 faults += result.diagnostics
             else:
                 found.append(result)
-        return tuple(found), faults + _same_splits(found)
+        return Locked(tuple(found), faults + _same_splits(found), tuple(paths))
+
+    def makers(self, experiment: Experiment) -> tuple[str, ...]:
+        """The runs that make rows of an experiment's data set."""
+        if isinstance(experiment, DataExperiment):
+            return ()
+        sources = (experiment.dataset.splits[split] for split in experiment.splits)
+        return tuple(source.removeprefix(MADE).partition("/")[0] for source in sources if source.startswith(MADE))
 
     def names(self, experiment: Experiment) -> tuple[str, ...]:
         """The inputs that an experiment has."""
@@ -94,10 +113,12 @@ class Locker:
 
     def _once(self, key: str, job: Callable[[], Input]) -> Input | HsdcError:
         if key not in self._done:
+            around, self.cache.asked = self.cache.asked, []
             try:
                 self._done[key] = job()
             except HsdcError as error:
                 self._done[key] = error
+            self._paths[key], self.cache.asked = self.cache.asked, around
         return self._done[key]
 
     def _split(self, reading: Reading, split: str, source: str) -> Input:
@@ -105,7 +126,7 @@ class Locker:
             return self._made(split, source)
         if source.startswith("local:"):
             self._require_own_sources()
-        path = locate_file(self.root, source)
+        path = self._file(source)
         known = self.cache.known(path)
         facts = self.cache.facts.get(f"{known[0]} {reading.schema}") if known else None
         if known is None or facts is None:
@@ -142,7 +163,7 @@ class Locker:
         """A file of records by its bytes; what is in it is for the run to say."""
         if source.source.startswith("local:"):
             self._require_own_sources()
-        path = locate_file(self.root, source.source)
+        path = self._file(source.source)
         digest, size = self.cache.digest(path)
         files = (InputFile(path=path.name, digest=digest, bytes=size),)
         return Input(name=f"source.{name}", source=source.source, revision=source.revision, digest=digest, files=files)
@@ -151,7 +172,7 @@ class Locker:
         """The rows that a subset draws, by a digest of their own."""
         subset = reading.dataset.subsets[name]
         source = reading.dataset.splits[subset.split]
-        path = locate_file(self.root, source)
+        path = self._file(source)
         known = f"{self.cache.digest(path)[0]} {reading.schema} {name}"
         if (facts := self.cache.facts.get(known)) is None:
             try:
@@ -163,6 +184,13 @@ class Locker:
             self.cache.note(known, facts)
         drawn = f"dataset.{subset.split}"
         return Input(name=f"subset.{name}", source=drawn, files=(), **facts)
+
+    def _file(self, source: str) -> Path:
+        """Where the file of a source is; that a link leads there may change."""
+        found = locate_file(self.root, source)
+        if (written := as_written(self.root, source)) != found:
+            self.cache.watch(written)
+        return found
 
     def _require_own_sources(self) -> None:
         """What lies outside the project is named by who compiles it, not by who wrote the specs."""
@@ -188,6 +216,9 @@ class Locker:
             folder = self.fetch(model.source.removeprefix("hf:"), model.revision)
             names = model_files(folder, model.gguf, code=model.remote_code)
         require_harmless(folder, names, code=model.remote_code)
+        self.cache.watch(folder)
+        if model.source.startswith(("file:", "local:")):
+            self.cache.watch(as_written(self.root, model.source))
         found = self.cache.digests([folder / name for name in names])
         pairs = zip(names, found, strict=True)
         files = [InputFile(path=name, digest=digest, bytes=size) for name, (digest, size) in pairs]

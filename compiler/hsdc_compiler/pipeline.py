@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,20 +13,20 @@ from hsdc_compiler.cache import InputCache
 from hsdc_compiler.changes import changes
 from hsdc_compiler.check import check
 from hsdc_compiler.committed import committed_manifest, orphans, with_committed
-from hsdc_compiler.compilation import Compilation, Compiled, Resolution
+from hsdc_compiler.compilation import Compilation, Compiled, Made, Resolution, Trace
 from hsdc_compiler.emit import Emitter
 from hsdc_compiler.expand import expand
 from hsdc_compiler.hub import fetch
-from hsdc_compiler.inherit import Header, Layered, inherit
+from hsdc_compiler.inherit import Header, Layered, inherit, stands_on
 from hsdc_compiler.lock import Locker
 from hsdc_compiler.lower import Lowering, Resolved
 from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as KeyPath
-from hsdc_compiler.project import HEADERS, LOCK, Document, Project, locked_packages
+from hsdc_compiler.project import HEADERS, LOCK, SPECS, Document, Project, locked_packages, spec_of
 from hsdc_compiler.refs import refs
 from hsdc_compiler.rules import claim, held_against, rules, unresolved
 from hsdc_compiler.sections import Sections
-from hsdc_compiler.stamp import sources_digest
+from hsdc_compiler.stamp import LOCAL, own_code
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
 from hsdc_schemas.kinds import profile_method
 from hsdc_schemas.manifest import Manifest
@@ -78,40 +78,45 @@ def compile_project(
     locker: Locker | None = None,
     partial: bool = False,
     overlay: Mapping[str, bytes] | None = None,
+    settled: Mapping[str, tuple[str, ...]] | None = None,
 ) -> Compilation:
     """Compile all runs, or those named with their ancestors; writes nothing. `write` puts the result on disk.
 
     With `check_only`, an input that is absent is taken from the committed manifest and named in `not_read`.
     Without `lock`, no input is read and no manifest made: `resolved` is all there is.
     `locker` reads the inputs in its own way; with `partial`, sound runs are compiled beside faulty ones.
-    `overlay` holds specs, by path, that count as if they were on disk.
+    `overlay` holds specs, by path, that count as if they were on disk. `settled` are specs, with the names of their
+    runs, that are compiled already: they are read only where other runs stand on them.
     """
-    sources = sources_digest(str(root))
+    code = own_code()
     project = Project(root, overlay)
     cache = locker.cache if locker else InputCache(root, rehash=rehash)
     locker = locker or Locker(root, cache, None if check_only else fetch)
     session = _Session(project, profile, Profile(), locker, locked_packages(project))
     if lock and not partial and not session.packages:
         session.faults.append(UNLOCKED)
-    documents, unread = _documents(session)
-    session.names = tuple(documents)
-    wanted = _wanted(project, documents, names)
+    settled = settled or {}
+    documents, unread = _documents(session, settled)
+    session.names = tuple(dict.fromkeys((*documents, *(name for runs in settled.values() for name in runs))))
+    wanted = _wanted(project, documents, names) or tuple(n for n in documents if spec_of(n) not in settled)
     session.profile = _profile(session)
     layered, faults = inherit(documents, unread)
     session.faults += faults
-    keep = _with_ancestors(wanted or tuple(documents), layered)
+    keep = _with_ancestors(wanted, layered)
     resolved = _resolve_all(session, layered, keep, partial=partial)
     compiled: list[Compiled] = []
     if lock and (partial or not _broken(session)):
-        compiled = _lower_all(session, layered, resolved, sorted(set(wanted or layered)), check_only=check_only)
+        compiled = _lower_all(session, layered, resolved, sorted(layered.keys() & wanted), check_only=check_only)
     cache.save()
-    gone = () if wanted else orphans(root, profile, documents)
+    gone = () if names else orphans(root, profile, session.names)
     diagnostics = sorted_diagnostics(session.faults)
     found = {
         name: Resolution(layered[name].parent, layered[name].tree, run.side.tree, run.side.experiment)
         for name, run in resolved.items()
     }
-    return Compilation(profile, tuple(compiled), diagnostics, gone, (), "" if wanted else sources, cache.used, found)
+    everywhere = (*LOCAL, f"{SPECS}/profiles/{profile}.yaml")
+    trace = None if names or overlay or not lock else Trace(code, everywhere, project.seen, cache.used)
+    return Compilation(profile, tuple(compiled), diagnostics, gone, (), trace, found)
 
 
 def _resolve_all(
@@ -191,11 +196,15 @@ def _wanted(project: Project, documents: Mapping[str, Document], names: Iterable
     return tuple(wanted)
 
 
-def _documents(session: _Session) -> tuple[dict[str, Document], set[str]]:
-    """Every run's document, a matrix giving one for each of its runs; and the specs that could not be read."""
+def _documents(session: _Session, settled: Container[str]) -> tuple[dict[str, Document], set[str]]:
+    """Every run's document, a matrix giving one for each of its runs; and the specs that could not be read.
+
+    Of the specs that are settled, those that others stand on.
+    """
     documents: dict[str, Document] = {}
     unread: set[str] = set()
-    for name in session.project.runs:
+    specs = [name for name in session.project.runs if name not in settled]
+    for name in specs:
         try:
             made = expand(session.project.run(name), session.faults.append)
         except HsdcError as error:
@@ -204,6 +213,8 @@ def _documents(session: _Session) -> tuple[dict[str, Document], set[str]]:
         documents.update((run.name, run) for run in made)
         if not made:
             unread.add(name)
+        below = dict.fromkeys(spec_of(other) for run in made for other in stands_on(run))
+        specs += [spec for spec in below if spec in settled and spec in session.project.runs and spec not in specs]
     return documents, unread
 
 
@@ -290,7 +301,7 @@ def _lock_and_lower(
 ) -> Compiled | None:
     found = resolved[run.name]
     root, side = session.project.root, found.side
-    inputs, faults = session.locker.lock(side.experiment)
+    inputs, faults, paths = session.locker.lock(side.experiment)
     not_read: tuple[str, ...] = ()
     if faults and check_only and gravest(faults) is Exit.ENVIRONMENT:
         committed = committed_manifest(root, session.profile_name, run.name)
@@ -327,4 +338,13 @@ def _lock_and_lower(
         tuple(changes(old, manifest.typed(), side.tree)) if old is not None else (),
         not_read,
         side.tree,
+        _made(session, run, found.ready, paths),
     )
+
+
+def _made(session: _Session, run: Layered, ready: Resolved, inputs: tuple[str, ...]) -> Made:
+    slots = ready.components.items()
+    components = (path for slot, component in slots for path in session.project.paths(slot, component.used))
+    claimed = (ready.reproduces.run,) if ready.reproduces is not None else ()
+    sources = (run.document.path, *components)
+    return Made(sources, (*stands_on(run.document), *claimed), session.locker.makers(ready.experiment), inputs)

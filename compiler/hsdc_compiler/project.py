@@ -12,14 +12,13 @@ from hsdc_compiler.merge import merge
 from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as Path_
 from hsdc_compiler.parse import parse
+from hsdc_compiler.stamp import LOCAL, Seen, read, seen
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, did_you_mean, fail
 from hsdc_schemas.manifest import Matrix
 from hsdc_schemas.spec import SLOTS
 
 SPECS = "specs"
 SUFFIX = ".yaml"
-CHUNK = 1 << 16
-MOST = 1 << 20
 LOCK = "locks/runtime.txt"
 MAX_GENERATIONS = 16
 COMPONENT_HEADERS = ("hsdc", "extends", "title", "notes", "change")
@@ -71,6 +70,7 @@ class Project:
         self.overlay = overlay or {}
         self._documents: dict[str, Document] = {}
         self._bodies: dict[str, Document] = {}  # of components that extend another, by path
+        self.seen: dict[str, Seen] = {path: seen(str(root), path) for path in LOCAL}
         self._plain: set[str] = set()  # regular files that no link leads to
 
     @cached_property
@@ -137,6 +137,12 @@ class Project:
             self._bodies[document.path] = _changed(document, base)
         return self._bodies[document.path]
 
+    def paths(self, slot: str, name: str) -> tuple[str, ...]:
+        """The files of a component that was read: its own, and those of the components that it extends."""
+        path = f"{SPECS}/{SLOTS[slot][0]}/{name}{SUFFIX}"
+        extends = self._documents[path].node.value.get("extends")
+        return (path, *(self.paths(slot, extends.value) if extends is not None else ()))
+
     def profile(self, name: str) -> Document:
         """A profile."""
         known = self.names("profiles")
@@ -156,15 +162,16 @@ class Project:
         if path in self.overlay:
             return self.overlay[path]
         if path in self._plain:
-            return _content(f"{self.root}/{path}")
+            data, self.seen[path] = read(f"{self.root}/{path}")
+            return data
         full = self.root / path
         real = Path(os.path.realpath(full))
         if not real.is_relative_to(os.path.realpath(self.root)):
             raise fail("E003", Exit.SPEC, f"{path} is a link that leads out of the project", Place(path, 1))
         if not real.is_file():
             raise fail("E003", Exit.SPEC, f"{path} is not a regular file", Place(path, 1))
-        with real.open("rb") as file:
-            return file.read((1 << 20) + 1)
+        data, self.seen[path] = read(str(real))
+        return data
 
 
 def _nearest(node: Node, known: tuple[str, ...]) -> str:
@@ -192,19 +199,9 @@ def _changed(document: Document, base: Document) -> Document:
     return replace(document, node=body._replace(value={**body.value, **prose}))
 
 
-def _content(path: str) -> bytes:
-    """The bytes of a file, up to one more than a spec may have."""
-    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        data = os.read(handle, CHUNK)
-        if len(data) < CHUNK:
-            return data
-        parts = [data]
-        while sum(map(len, parts)) <= MOST and (data := os.read(handle, CHUNK)):
-            parts.append(data)
-        return b"".join(parts)[: MOST + 1]
-    finally:
-        os.close(handle)
+def spec_of(run: str) -> str:
+    """The name of the spec that declares a run; those of a matrix share one."""
+    return run.partition(".")[0]
 
 
 def _check_header(node: Node, path: str, kind: str, name: str) -> None:

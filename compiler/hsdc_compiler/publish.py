@@ -8,9 +8,10 @@ from pathlib import Path
 
 from hsdc_compiler.committed import finished_record, protected
 from hsdc_compiler.compilation import Compilation
-from hsdc_compiler.stamp import STAMPS, outlive, stamp_bytes
+from hsdc_compiler.known import FILE, known_bytes
+from hsdc_compiler.stamp import STAMPS, SUFFIXES, outlive, output_stats, stamp_bytes
 from hsdc_schemas.digests import write_atomically
-from hsdc_schemas.errors import Exit, gravest, sorted_diagnostics
+from hsdc_schemas.errors import Exit, sorted_diagnostics
 from hsdc_schemas.places import set_record_aside
 from hsdc_schemas.secrets import secrets_in
 
@@ -39,16 +40,24 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
             written.append(path)
     for path in compilation.orphans:
         (root / path).unlink(missing_ok=True)
-    _stamp(root, compilation)
+    _remember(root, compilation)
     return replace(compilation, written=tuple(written))
 
 
-def _stamp(root: Path, compilation: Compilation) -> None:
-    """Remember that all is compiled, so that the next time can say so at once; warnings are worth saying again."""
-    if compilation.sources and not compilation.diagnostics and gravest(compilation.diagnostics) is Exit.DONE:
-        count = len(compilation.runs)
-        with suppress(OSError):
-            data = stamp_bytes(str(root), compilation.profile, compilation.sources, count, compilation.inputs)
-            path = root / STAMPS.format(compilation.profile)
-            write_atomically(path, data, durable=False)
-            outlive(str(root), compilation.profile, str(path))
+def _remember(root: Path, compilation: Compilation) -> None:
+    """Note what was compiled, so that the next time need not; warnings are worth saying again."""
+    trace, profile = compilation.trace, compilation.profile
+    if trace is None or compilation.exit is not Exit.DONE:
+        return
+    with suppress(OSError):
+        outputs = output_stats(str(root), profile)
+        known, path = known_bytes(compilation, outputs), root / FILE.format(profile)
+        if known is None or len(outputs) != len(SUFFIXES) * len(compilation.runs):
+            return
+        write_atomically(path, known, durable=False)
+        now = outlive(str(path), outputs)
+        stamp = stamp_bytes(str(root), trace, outputs, len(compilation.runs), now)
+        if stamp is not None and not compilation.diagnostics:
+            path = root / STAMPS.format(profile)
+            write_atomically(path, stamp, durable=False)
+            outlive(str(path), outputs)

@@ -15,6 +15,7 @@ from hsdc_compiler.compilation import Compilation, Compiled
 from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import SPECS, find_root
 from hsdc_compiler.publish import write
+from hsdc_compiler.recompile import recompile
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 from hsdc_schemas.places import GENERATED
@@ -36,9 +37,12 @@ def execute(options: argparse.Namespace) -> int:
 def _execute(options: argparse.Namespace) -> int:
     gc.disable()  # a compilation keeps what it makes to its end; looking for cycles in it is a third of the time
     root = find_root(Path.cwd())
-    compilation = compile_project(
-        root, options.runs, profile=options.profile, check_only=options.check, rehash=options.rehash
-    )
+    if options.runs or options.rehash:
+        compilation = compile_project(
+            root, options.runs, profile=options.profile, check_only=options.check, rehash=options.rehash
+        )
+    else:
+        compilation = recompile(root, profile=options.profile, check_only=options.check)
     if not options.check:
         require_inside(root, options.profile)
         compilation = write(root, compilation, supersede=options.supersede)

@@ -91,6 +91,12 @@ def locate_file(root: Path, source: str) -> Path:
     return found
 
 
+def as_written(root: Path, source: str) -> Path:
+    """The path that a `file:` or `local:` source says, links and all."""
+    parsed = _parsed(source)
+    return root / parsed.path if parsed.kind == "file" else _local_base(root, parsed) / parsed.path
+
+
 def locate_model(root: Path, source: str, revision: str = "", folder: str = "", gguf: str = "") -> Path:
     """The folder of a model that holds `config.json`, or the GGUF file; a package is not imported.
 
