@@ -55,10 +55,10 @@ class _Standing:
     def _seen(self, path: str, was: Seen) -> Seen | None:
         """A source as it is now; None where its content is another."""
         stat = self.stats.get(path)
-        if stat is not None and stat == was[:4] and stat[2] < self.since - MARGIN:
+        if stat is not None and stat == was[:3] and stat[1] < self.since - MARGIN:
             return was
         now = stamp.seen(str(self.root), path)
-        return now if now[4] == was[4] else None
+        return now if now[3] == was[3] else None
 
     def settled(self) -> dict[str, tuple[str, ...]]:
         """The specs whose runs stand, all of them, and the names of these runs."""
@@ -96,7 +96,7 @@ class _Standing:
 
     def _output_stands(self, name: str) -> bool:
         stat = self.outputs.get(name)
-        return stat is not None and stat == self.known.outputs.get(name) and stat[2] < self.since
+        return stat is not None and stat == self.known.outputs.get(name) and stat[1] < self.since
 
     def _input_stands(self, path: str) -> bool:
         try:
