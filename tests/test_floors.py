@@ -37,7 +37,7 @@ UNSTEADY = {"time", "random", "datetime", "secrets", "uuid"}
 UNSTEADY_CALLS = {"os.urandom", "os.getrandom"}
 # of the compiler, no passes: what passes share
 VALUES = {"compilation", "sections", "node", "merge", "cache", "changes"}
-VALUES |= {"block", "stamp", "known", "committed", "project", "diagnostics", "git", "edit", "faults"}
+VALUES |= {"block", "stream", "stamp", "known", "committed", "project", "diagnostics", "git", "edit", "faults"}
 VALUES |= {"encoder_rules", "prompt_rules", "finetune_rules", "data_rules"}
 # of the compiler, no passes: may call passes
 ORDER = {"__init__", "pipeline", "publish", "project", "recompile", "sides"}

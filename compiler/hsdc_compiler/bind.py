@@ -9,7 +9,7 @@ from typing import NamedTuple
 from hsdc_compiler.merge import Report, merge
 from hsdc_compiler.node import Node
 from hsdc_compiler.project import Document
-from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, did_you_mean
 from hsdc_schemas.manifest import Component
 from hsdc_schemas.spec import SLOTS, Profile
 
@@ -73,6 +73,21 @@ def _fill(slot: str, node: Node, profile: Profile, find: Find, report: Report) -
         return None
     filled = merge(body, node._replace(value=overrides), report, (slot,)) if overrides else body
     return Filled(node, filled._replace(key=node.key), _component(use.value, used))
+
+
+def bindings(profile: Profile, node: Node, names: Callable[[str], tuple[str, ...]], report: Report) -> None:
+    """Report what of a profile's bindings is no slot, or no component that a spec could name."""
+    for slot, table in profile.bind.items():
+        if slot not in SLOTS:
+            key = node.nearest(("bind", slot)).key.place()
+            report(Diagnostic("E205", Exit.SPEC, f"'{slot}' is not a slot", key, did_you_mean(slot, SLOTS)))
+            continue
+        known = names(SLOTS[slot][0])
+        for named in table:
+            if named not in known:
+                key = node.nearest(("bind", slot, named)).key.place()
+                message = f"there is no {slot} component '{named}' to stand in for"
+                report(Diagnostic("E303", Exit.SPEC, message, key, did_you_mean(named, known)))
 
 
 @cache

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from hsdc_compiler.changes import Change
+from hsdc_compiler.stamp import SUFFIXES
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
 from hsdc_schemas.manifest import Input, Manifest, load_sealed
 from hsdc_schemas.places import GENERATED, manifest_path, record_path
@@ -58,12 +60,20 @@ def finished_record(root: Path, profile: str, name: str) -> Record | None:
         return None
 
 
-def orphans(root: Path, profile: str, runs: Container[str]) -> tuple[str, ...]:
+def orphans(root: Path, profile: str, runs: Iterable[str]) -> tuple[str, ...]:
     """Manifests whose run is gone and that no record stands on."""
-    folder = root / GENERATED / profile
-    found = []
-    for path in sorted(folder.glob("*.lock.json")):
-        name = path.name.removesuffix(".lock.json")
-        if name not in runs and not (folder / f"{name}.record.json").exists():
-            found += [f"{GENERATED}/{profile}/{name}{suffix}" for suffix in (".lock.json", ".provenance.json")]
-    return tuple(found)
+    manifests = {name.removesuffix(".lock.json") for name in _listed(root, profile) if name.endswith(".lock.json")}
+    gone = sorted(manifests.difference(runs, records(root, profile)))
+    return tuple(f"{GENERATED}/{profile}/{name}{suffix}" for name in gone for suffix in SUFFIXES)
+
+
+def records(root: Path, profile: str) -> frozenset[str]:
+    """The runs that have a record."""
+    return frozenset(n.removesuffix(".record.json") for n in _listed(root, profile) if n.endswith(".record.json"))
+
+
+def _listed(root: Path, profile: str) -> list[str]:
+    try:
+        return os.listdir(root / GENERATED / profile)  # noqa: PTH208 - names alone
+    except OSError:
+        return []

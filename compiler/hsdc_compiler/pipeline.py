@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from hsdc_compiler.bind import Bound, Filled, bind
+from hsdc_compiler.bind import Bound, Filled, bind, bindings
 from hsdc_compiler.budget import Side, budget
 from hsdc_compiler.cache import InputCache
 from hsdc_compiler.changes import changes
@@ -31,7 +31,7 @@ from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, grave
 from hsdc_schemas.kinds import profile_method
 from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.places import manifest_path
-from hsdc_schemas.spec import EXPERIMENTS, SLOTS, Experiment, Profile
+from hsdc_schemas.spec import EXPERIMENTS, Experiment, Profile
 
 DEFAULT_PROFILE = "demo"
 UNLOCKED = Diagnostic(
@@ -223,18 +223,8 @@ def _profile(session: _Session) -> Profile:
     entries = {key: item for key, item in document.node.value.items() if key not in ("hsdc", "profile")}
     profile, faults = check(document.node._replace(value=entries), Profile)
     session.faults += faults
-    for slot, table in (profile.bind if profile else {}).items():
-        known = session.project.names(SLOTS[slot][0]) if slot in SLOTS else ()
-        if slot not in SLOTS:
-            key = document.node.nearest(("bind", slot)).key.place()
-            session.faults.append(
-                Diagnostic("E205", Exit.SPEC, f"'{slot}' is not a slot", key, did_you_mean(slot, SLOTS))
-            )
-        for named in table:
-            if slot in SLOTS and named not in known:
-                key = document.node.nearest(("bind", slot, named)).key.place()
-                message = f"there is no {slot} component '{named}' to stand in for"
-                session.faults.append(Diagnostic("E303", Exit.SPEC, message, key, did_you_mean(named, known)))
+    if profile is not None:
+        bindings(profile, document.node, session.project.names, session.faults.append)
     return profile or Profile()
 
 

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from hsdc_compiler.committed import finished_record, protected
+from hsdc_compiler.committed import finished_record, protected, records
 from hsdc_compiler.compilation import Compilation
 from hsdc_compiler.known import FILE, known_bytes
 from hsdc_compiler.stamp import STAMPS, SUFFIXES, outlive, output_stats, stamp_bytes
@@ -21,9 +21,11 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
     if compilation.exit in (Exit.SPEC, Exit.POLICY, Exit.FAULT):
         return compilation
     profile = compilation.profile
+    recorded = records(root, profile)
     standing = {
-        run.name: protected(root, profile, run.name, run.digest, run.changes) if run.stale else []
+        run.name: protected(root, profile, run.name, run.digest, run.changes)
         for run in compilation.runs
+        if run.stale and run.name in recorded
     }
     faults = [] if supersede else [fault for found in standing.values() for fault in found]
     faults += secrets_in((path, run.files[path]) for run in compilation.runs for path in run.stale)
@@ -31,12 +33,12 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
         return replace(compilation, diagnostics=sorted_diagnostics((*compilation.diagnostics, *faults)))
     written = []
     for run in compilation.runs:
-        record = finished_record(root, profile, run.name) if standing[run.name] else None
+        record = finished_record(root, profile, run.name) if standing.get(run.name) else None
         if record is not None:
             written.append(set_record_aside(root, record))
         for path in run.stale:
             # Whole or absent, but not forced to the disk: a manifest that a crash takes is compiled again.
-            write_atomically(root / path, bytes(run.texts[path]), durable=False)
+            write_atomically(f"{root}/{path}", bytes(run.texts[path]), durable=False)
             written.append(path)
     for path in compilation.orphans:
         (root / path).unlink(missing_ok=True)

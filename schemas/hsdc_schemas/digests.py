@@ -145,7 +145,7 @@ def short(digest: str) -> str:
     return digest.removeprefix(PREFIX)[:12]
 
 
-def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
+def write_atomically(path: str | Path, data: bytes, *, durable: bool = True) -> None:
     """Write a file that is there whole or not at all: temporary file beside it, fsync, rename, fsync of the folder.
 
     Without `durable` nothing is forced to the disk: for what can be made again and is checked when it is read.
@@ -159,7 +159,7 @@ def write_atomically(path: Path, data: bytes, *, durable: bool = True) -> None:
     try:
         handle = os.open(temporary, flags, 0o666)
     except FileNotFoundError:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(temporary, flags, 0o666)
     try:
         try:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from hsdc_compiler import parse
+from hsdc_compiler import stream
 from tests.cases.update import invalid, lay, of_case, outcome, valid
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,7 +89,7 @@ def test_a_change_of_kind_drops_what_was_inherited_under_it(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("case", [*invalid(), *valid()], ids=lambda case: case.stem)
 def test_the_parser_in_pure_python_says_the_same(case: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parse, "_EventParser", yaml.SafeLoader)
+    monkeypatch.setattr(stream, "_EventParser", yaml.SafeLoader)
     found = of_case(case)
     if case.is_dir():
         expected = {path.name.removesuffix(".lock.json"): path.read_bytes() for path in (case / "expected").iterdir()}

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hsdc_compiler import parse as parsing
+from hsdc_compiler import stream
 from hsdc_compiler.merge import merge
 from hsdc_compiler.node import Mark, Node, Source
 from hsdc_compiler.parse import parse
@@ -213,7 +213,7 @@ def test_both_parsers_read_the_same_or_one_refuses(text: str) -> None:
     """The one in pure Python is stricter with block headers, libyaml with ':' in flows; neither reads another value."""
     fast = told(text.encode())
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(parsing, "_EventParser", yaml.SafeLoader)
+        patch.setattr(stream, "_EventParser", yaml.SafeLoader)
         pure = told(text.encode())
     refusals = [found for found in (fast, pure) if isinstance(found[0], Diagnostic)]
     if not refusals:
