@@ -29,6 +29,7 @@ from hsdc_compiler.sections import Sections
 from hsdc_compiler.stamp import LOCAL, own_code
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
 from hsdc_schemas.kinds import profile_method
+from hsdc_schemas.making import DataExperiment
 from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.places import manifest_path
 from hsdc_schemas.spec import EXPERIMENTS, Experiment, Profile
@@ -161,19 +162,6 @@ def _lower_all(
 
     session.locker.made = made
     return [run for name in names if (run := lowered(name)) is not None]
-
-
-def run_names(root: Path) -> dict[str, tuple[str, ...]]:
-    """Every spec of a run and the runs that it stands for: itself, or those of its matrix."""
-    project = Project(root)
-    names = {}
-    for name in project.runs:
-        try:
-            made = expand(project.run(name), lambda _: None)
-        except HsdcError:  # to be said by whoever compiles it
-            made = []
-        names[name] = tuple(run.name for run in made) or (name,)
-    return names
 
 
 def _broken(session: _Session) -> bool:
@@ -335,6 +323,8 @@ def _lock_and_lower(
 def _made(session: _Session, run: Layered, ready: Resolved, inputs: tuple[str, ...]) -> Made:
     slots = ready.components.items()
     components = (path for slot, component in slots for path in session.project.paths(slot, component.used))
-    claimed = (ready.reproduces.run,) if ready.reproduces is not None else ()
+    claimed = ready.reproduces.run if ready.reproduces is not None else ""
+    against = "" if isinstance(ready.experiment, DataExperiment) else ready.experiment.evaluation.against or ""
+    runs = (name for name in (*stands_on(run.document), claimed, against) if name)
     sources = (run.document.path, *components)
-    return Made(sources, (*stands_on(run.document), *claimed), session.locker.makers(ready.experiment), inputs)
+    return Made(sources, tuple(runs), session.locker.makers(ready.experiment), inputs)

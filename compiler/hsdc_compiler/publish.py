@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import SupportsBytes
 
 from hsdc_compiler.committed import finished_record, protected, records
 from hsdc_compiler.compilation import Compilation
 from hsdc_compiler.known import FILE, known_bytes
 from hsdc_compiler.stamp import STAMPS, SUFFIXES, outlive, output_stats, stamp_bytes
-from hsdc_schemas.digests import write_atomically
+from hsdc_schemas.digests import Text, write_atomically
 from hsdc_schemas.errors import Exit, sorted_diagnostics
 from hsdc_schemas.places import set_record_aside
 from hsdc_schemas.secrets import secrets_in
@@ -28,7 +30,9 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
         if run.stale and run.name in recorded
     }
     faults = [] if supersede else [fault for found in standing.values() for fault in found]
-    faults += secrets_in((path, run.files[path]) for run in compilation.runs for path in run.stale)
+    stale = [(path, run.texts[path]) for run in compilation.runs for path in run.stale]
+    if secrets_in([("", b"\n".join(_parts(text for _, text in stale)))]):
+        faults += secrets_in((path, bytes(text)) for path, text in stale)
     if faults:
         return replace(compilation, diagnostics=sorted_diagnostics((*compilation.diagnostics, *faults)))
     written = []
@@ -44,6 +48,15 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
         (root / path).unlink(missing_ok=True)
     _remember(root, compilation)
     return replace(compilation, written=tuple(written))
+
+
+def _parts(texts: Iterable[SupportsBytes]) -> Iterable[bytes]:
+    """What is in some texts, once: runs share most of it, and no value goes beyond its part."""
+    parts: dict[int, bytes] = {}
+    for text in texts:
+        found = (text.template, *text.fills) if isinstance(text, Text) else (bytes(text),)
+        parts |= zip(map(id, found), found, strict=True)
+    return parts.values()
 
 
 def _remember(root: Path, compilation: Compilation) -> None:

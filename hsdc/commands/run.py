@@ -139,7 +139,7 @@ def _listed(root: Path, options: argparse.Namespace) -> dict[str, tuple[str, ...
         suffix = ".lock.json"
         folder = root / "generated" / options.profile
         return {name: (name,) for name in sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))}
-    from hsdc_compiler.pipeline import run_names
+    from hsdc_compiler.families import run_names
 
     return run_names(root)
 

@@ -114,7 +114,7 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         lambda root: edit(root, "data/other/test.csv", "Come in!", "Come on!"),
         {"other_root", "mixed"},
     ),
-    "a model's file": (lambda root: put(root / "models/tiny/model.safetensors", "9876543210"), ALL),
+    "a model's file": (lambda root: put(root / "models/tiny/tokenizer.json", '{"a": 1}'), ALL),
     "one more of a model's files": (model_file, ALL),
     "a manifest": (lambda root: edit(root, "generated/demo/run3.lock.json", "run3", "run5"), {"run3"}),
     "a provenance": (lambda root: (root / "generated/demo/run1.provenance.json").unlink(), {"run1"}),
