@@ -40,7 +40,7 @@ VALUES = {"compilation", "sections", "node", "merge", "cache", "changes"}
 VALUES |= {"block", "stream", "stamp", "known", "committed", "project", "diagnostics", "git", "edit", "faults"}
 VALUES |= {"encoder_rules", "prompt_rules", "finetune_rules", "data_rules"}
 # of the compiler, no passes: may call passes
-ORDER = {"__init__", "families", "pipeline", "publish", "project", "recompile", "sides"}
+ORDER = {"__init__", "families", "side_inputs", "pipeline", "publish", "project", "recompile", "sides"}
 ORDER |= {"comparison", "prose", "diff", "edit", "layout"}
 FACE_IMPORTS = {"argparse", "getopt", "optparse"}
 FACE_NAMES = {"print", "input", "exit", "quit", "SystemExit"}

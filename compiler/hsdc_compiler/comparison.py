@@ -74,16 +74,24 @@ class Comparison:
 
     def __init__(self, old: Side, new: Side, profile: str, pairs: Mapping[str, str]) -> None:
         self.old, self.new, self.profile, self.pairs = old, new, profile, pairs
-        self.leaves = {
-            name: {
-                path: (before, after)
-                for path, before, after in changed_leaves(
-                    essence(old.runs[was].manifest.experiment), essence(new.runs[name].manifest.experiment)
-                )
-            }
-            for name, was in pairs.items()
-        }
+        self._leaves: dict[str, dict[Path, tuple[Any, Any]]] = {}
         self._trees: dict[tuple[str, str], Node | None] = {}
+
+    def same(self, name: str) -> bool:
+        """Whether nothing at all happens to a run that is on both sides."""
+        old, new = self.old.runs[self.pairs[name]], self.new.runs[name]
+        return self.pairs[name] == name and old.digest == new.digest and _counted(old) == _counted(new)
+
+    def leaves(self, name: str) -> Mapping[Path, tuple[Any, Any]]:
+        """The values of a run that differ, before and after."""
+        if name not in self._leaves:
+            old, new = self.old.runs[self.pairs[name]], self.new.runs[name]
+            if old.experiment_digest == new.experiment_digest:
+                self._leaves[name] = {}
+            else:
+                found = changed_leaves(essence(old.manifest.experiment), essence(new.manifest.experiment))
+                self._leaves[name] = {path: (before, after) for path, before, after in found}
+        return self._leaves[name]
 
     def run(self, name: str) -> RunDiff:
         """A run that is on both sides."""
@@ -118,7 +126,7 @@ class Comparison:
 
     def _values(self, name: str) -> Iterator[Change]:
         old, new = self.old.runs[self.pairs[name]], self.new.runs[name]
-        for path, (before, after) in self.leaves[name].items():
+        for path, (before, after) in self.leaves(name).items():
             place = _place(old.tree, path), _place(new.tree, path)
             yield Change("value", dotted(path), before, after, *place, self._cause(name, path))
         known = {item.name: item for item in old.manifest.inputs}
@@ -210,7 +218,7 @@ class Comparison:
         return Cause("own", name) if compared else Cause("inherited", parent or "")
 
     def _changed(self, name: str, path: Path) -> bool:
-        return any(leaf[: len(path)] == path or path[: len(leaf)] == leaf for leaf in self.leaves[name])
+        return any(leaf[: len(path)] == path or path[: len(leaf)] == leaf for leaf in self.leaves(name))
 
     def _written(self, side: Side, run: str, path: Path) -> str:
         tree = self._tree(side, spec_path(run))

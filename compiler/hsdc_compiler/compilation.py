@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, SupportsBytes
@@ -109,3 +109,14 @@ class Compilation:
     @property
     def exit(self) -> Exit:
         return gravest(self.diagnostics)
+
+
+def reached(names: Iterable[str], steps: Mapping[str, Iterable[str]]) -> set[str]:
+    """Some names, and those that steps lead to."""
+    found, waiting = set[str](), list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found:
+            found.add(name)
+            waiting += steps.get(name, ())
+    return found

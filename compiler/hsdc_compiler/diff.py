@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from hsdc_compiler.comparison import Comparison, RunDiff
 from hsdc_compiler.prose import Cosmetic, Idle, texts
-from hsdc_compiler.sides import OTHER, OWN, UNKNOWN, Side, Standing, spec_path
+from hsdc_compiler.side_inputs import OTHER, OWN, UNKNOWN
+from hsdc_compiler.sides import Side, Standing, spec_path
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,27 @@ def diff(old: Side, new: Side, profile: str, here: Mapping[str, Standing] | None
     missing = lost | {name for name in every if spec_path(name) in {spec_path(item) for item in lost}}
     missing -= pairs.keys()
     found = Comparison(old, new, profile, pairs)
-    runs = [found.run(name) for name in sorted(pairs)]
+    same = {name for name in pairs if found.same(name)}
+    runs = [found.run(name) for name in sorted(pairs) if name not in same]
     runs += [found.added(name) for name in added if name not in missing]
     runs += [found.removed(name) for name in removed if name not in missing]
     records = [*(here or {}).items(), *old.records.items(), *new.records.items()]
     judged = [replace(run, void=_void(run, old, new, records)) for run in runs]
-    shown = tuple(run for run in judged if run.changes or run.budget or run.status != "changed")
-    same = tuple(run.run for run in judged if run not in shown)
+    shown = tuple(run for run in judged if _shown(run))
+    same |= {run.run for run in judged if not _shown(run)}
     touched = {spec_path(name) for name in missing}
     touched |= {place.rpartition(":")[0] for run in shown for place in _places(run)}
     cosmetic, idle = texts(old.files, new.files, touched)
     if old.faults or new.faults:
         idle = ()  # what a faulty run would have made of it is not known
-    return Diff(profile, old, new, shown, same, tuple(sorted(missing)), cosmetic, idle, tuple(_notes(old, new)))
+    return Diff(
+        profile, old, new, shown, tuple(sorted(same)), tuple(sorted(missing)), cosmetic, idle, tuple(_notes(old, new))
+    )
+
+
+def _shown(run: RunDiff) -> bool:
+    """Whether there is something to say of a run."""
+    return bool(run.changes or run.budget or run.status != "changed")
 
 
 def _paired(old: Side, new: Side) -> tuple[dict[str, str], list[str], list[str]]:

@@ -189,20 +189,9 @@ class Blobs:
 
     def copy(self, entry: Entry, target: Path, most: int, *, cut: bool = False) -> int:
         """Write a blob to a new file and return its size; more than `most` bytes are an error, or are cut off."""
-        try:
-            stdin, stdout = self._pipes()
-            stdin.write(f"{entry.oid}\n".encode())
-            stdin.flush()
-            header = stdout.readline(256).split()
-        except BrokenPipeError:
-            header = []
-        if len(header) != 3 or header[1] != b"blob":
-            raise self.tree.repository.missing(self.tree.shown)
-        size = int(header[2])
+        size, stdout = self._ask(entry)
         if size > most and not cut:
-            self.close()  # what it still has to say is not listened to
-            message = f"'{target.name}' of {self.tree.shown} has {size:,} bytes; at most {most:,} are read from git"
-            raise fail("E456", Exit.ENVIRONMENT, message, hint="keep it outside git, as local:NAME/PATH")
+            raise self._too_large(target.name, size, most)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with target.open("xb") as file:
@@ -215,6 +204,38 @@ class Blobs:
         else:
             stdout.read(1)
         return size
+
+    def read(self, entry: Entry, name: str, most: int, *, cut: bool = False) -> bytes:
+        """The bytes of a blob; more than `most` are an error, or are cut off."""
+        size, stdout = self._ask(entry)
+        if size > most and not cut:
+            raise self._too_large(name, size, most)
+        data = stdout.read(min(size, most))
+        if len(data) < min(size, most):
+            raise self.tree.repository.missing(self.tree.shown)
+        if size > most:
+            self.close()  # what it still has to say is not listened to
+        else:
+            stdout.read(1)
+        return data
+
+    def _ask(self, entry: Entry) -> tuple[int, IO[bytes]]:
+        """The size of a blob, and where its bytes come from."""
+        try:
+            stdin, stdout = self._pipes()
+            stdin.write(f"{entry.oid}\n".encode())
+            stdin.flush()
+            header = stdout.readline(256).split()
+        except BrokenPipeError:
+            header = []
+        if len(header) != 3 or header[1] != b"blob":
+            raise self.tree.repository.missing(self.tree.shown)
+        return int(header[2]), stdout
+
+    def _too_large(self, name: str, size: int, most: int) -> HsdcError:
+        self.close()  # what it still has to say is not listened to
+        message = f"'{name}' of {self.tree.shown} has {size:,} bytes; at most {most:,} are read from git"
+        return fail("E456", Exit.ENVIRONMENT, message, hint="keep it outside git, as local:NAME/PATH")
 
     def _fill(self, file: IO[bytes], stdout: IO[bytes], left: int) -> None:
         while left:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
@@ -76,25 +77,36 @@ class Project:
     @cached_property
     def runs(self) -> Mapping[str, str]:
         """Run names and the paths of their specs."""
-        laid = {Path(path).stem: path for path in self.overlay if Path(path).parent.as_posix() == SPECS}
-        return {**self._listing(SPECS), **laid}
+        return self._listing(SPECS)
+
+    @cached_property
+    def _laid(self) -> Mapping[str, Mapping[str, str]]:
+        """The paths of the overlay's specs, by folder and name."""
+        found: dict[str, dict[str, str]] = defaultdict(dict)
+        for path in sorted(self.overlay):
+            folder, _, name = path.rpartition("/")
+            if name.endswith(SUFFIX):
+                found[folder][name] = path
+        return found
 
     def _listing(self, folder: str) -> dict[str, str]:
+        laid = self._laid.get(folder, {})
         try:
             entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
         except FileNotFoundError:
-            return {}
-        found = {}
-        for entry in entries:
-            if not entry.name.isprintable() and entry.name.endswith(SUFFIX):
-                message = f"{folder} holds a file with an unreadable name: {entry.name!a}"
+            entries = []
+        for name in (*laid, *(entry.name for entry in entries)):
+            if not name.isprintable() and name.endswith(SUFFIX):
+                message = f"{folder} holds a file with an unreadable name: {name!a}"
                 raise fail("E003", Exit.SPEC, message, Place(folder, 1), "rename it")
+        found = {name.removesuffix(SUFFIX): path for name, path in laid.items()}
+        for entry in entries:
             path = f"{folder}/{entry.name}"
             if entry.name.endswith(SUFFIX) and not entry.is_dir(follow_symlinks=False):
                 found[entry.name.removesuffix(SUFFIX)] = path
                 if entry.is_file(follow_symlinks=False) and not self._linked(folder):
                     self._plain.add(path)
-        return found
+        return dict(sorted(found.items()))
 
     @cache  # noqa: B019 - a project lives as long as one compilation
     def _linked(self, folder: str) -> bool:
@@ -239,7 +251,7 @@ def _check_header(node: Node, path: str, kind: str, name: str) -> None:
 
 def locked_packages(project: Project) -> dict[str, str]:
     """Exact versions from the committed lock of the runtime."""
-    if not (project.root / LOCK).exists():
+    if LOCK not in project.overlay and not (project.root / LOCK).exists():
         return {}
     packages = {}
     for line in project.read(LOCK).decode(errors="replace").splitlines():

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from hsdc_compiler import stamp
-from hsdc_compiler.compilation import NOWHERE, Compilation, Compiled, Made, OnDisk
+from hsdc_compiler.compilation import NOWHERE, Compilation, Compiled, Made, OnDisk, reached
 from hsdc_compiler.known import Known, Settled, read_known
 from hsdc_compiler.pipeline import DEFAULT_PROFILE, compile_project
 from hsdc_compiler.project import spec_of
@@ -81,10 +81,10 @@ class _Standing:
                 taking[other].append(name)
         gone = [name for name in above if name not in runs]
         other_inputs = {i for i, paths in enumerate(self.known.lists) if not all(map(self._input_stands, paths))}
-        touched = _reached([*gone, *(n for n, run in runs.items() if not self._sources_stand(run))], above)
-        touched |= _reached([n for n, run in runs.items() if run.inputs in other_inputs], taking)
+        touched = reached([*gone, *(n for n, run in runs.items() if not self._sources_stand(run))], above)
+        touched |= reached([n for n, run in runs.items() if run.inputs in other_inputs], taking)
         touched |= {n for n, run in runs.items() if not (run.quiet and self._outputs_stand(n))}
-        return touched | _reached(
+        return touched | reached(
             touched, {name: run.makers for name, run in runs.items()}
         )  # who are asked what they make
 
@@ -134,14 +134,3 @@ class _Standing:
             NOWHERE,
             Made(run.sources, run.runs, run.makers, self.known.lists[run.inputs]),
         )
-
-
-def _reached(names: Iterable[str], steps: Mapping[str, Iterable[str]]) -> set[str]:
-    """Some names, and those that steps lead to."""
-    found, waiting = set[str](), list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            waiting += steps.get(name, ())
-    return found

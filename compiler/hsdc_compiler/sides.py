@@ -1,41 +1,36 @@
 """Two states of a campaign, each compiled from where it is: the working tree, or the objects of a commit.
 
-What of a commit is needed is written to a temporary folder and compiled there like any project. An input that is not
-in git is never looked for on this machine: its digest is the word of a manifest that names the same source.
+The specs of a commit are read into memory and compiled as if they were on disk; what both states have in common is
+compiled once. An input that is not in git is never looked for on this machine: its digest is the word of a manifest
+that names the same source.
 """
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
-from fnmatch import fnmatchcase
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
 
 from hsdc_compiler.cache import InputCache
-from hsdc_compiler.compilation import Compiled
-from hsdc_compiler.git import FAULTS as GIT_FAULTS
-from hsdc_compiler.git import LINK, MODULE, Blobs, Entry, Repository, Tree, is_plain
-from hsdc_compiler.lock import Locker, Reading
+from hsdc_compiler.compilation import Compiled, reached
+from hsdc_compiler.git import LINK, MODULE, Blobs, Entry, Repository, Tree
 from hsdc_compiler.pipeline import compile_project
-from hsdc_compiler.project import LOCK, SPECS
-from hsdc_schemas.components import Endpoint, PretrainedModel
-from hsdc_schemas.digests import digest_file, digest_json
+from hsdc_compiler.project import LOCK, SPECS, spec_of
+from hsdc_compiler.side_inputs import OTHER, OWN, SideLocker, TreeCache, Words
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
-from hsdc_schemas.making import Source
-from hsdc_schemas.manifest import Input, InputFile, Manifest, load_sealed
-from hsdc_schemas.model_files import PATTERNS
+from hsdc_schemas.manifest import Manifest, unsealed
 from hsdc_schemas.places import GENERATED
 from hsdc_schemas.record import Record
-from hsdc_schemas.sources import parse_source
 
-OWN, OTHER, UNKNOWN = "the manifest's word", "the other side's word", "unknown"  # whose word an input is
 MOST_SPEC = (1 << 20) + 1  # one more than a spec may have, so that the parser says so
 MOST_MANIFEST = 16 << 20
-MOST_INPUT = 2 << 30
 MOST_FILES = 20_000
-MOST_TOGETHER = 256 << 20  # bytes of specs and manifests
+MOST_TOGETHER = 256 << 20  # bytes of specs and records
 
 
 @dataclass(frozen=True)
@@ -57,7 +52,7 @@ class Side:
     named: frozenset[str]
     diagnostics: tuple[Diagnostic, ...]
     files: Mapping[str, bytes]
-    manifests: Mapping[str, Manifest]
+    manifests: Mapping[str, Manifest]  # of runs that differ
     records: Mapping[str, Standing]
     unread: Mapping[str, str]
 
@@ -77,117 +72,227 @@ def read_sides(root: Path, old: str, new: str | None, profile: str, *, apart: bo
     if apart:
         commits[0] = repository.merge_base(*commits)
     with ExitStack() as stack:
-        ready = [_from_git(stack, repository, commits[0], f"{old}, at the merge base" if apart else old, profile)]
-        disk = _Ready(root, "the working tree")
-        ready.append(_from_git(stack, repository, commits[1], new, profile) if new else disk)
-        committed = [item.manifests(profile) for item in ready]
-        after = _compiled(ready[1], root, profile, committed[1], committed[0].values())
-        others = [*(run.manifest for run in after.runs.values()), *committed[1].values()]
-        before = _compiled(ready[0], root, profile, committed[0], others)
-    return before, after
+        after = _from_git(stack, repository, commits[1], new, profile) if new else _on_disk(root, profile)
+        before = _from_git(stack, repository, commits[0], f"{old}, at the merge base" if apart else old, profile, after)
+        sides = Sides(root, profile, before, after)
+        return sides.compiled()
 
 
 @dataclass(frozen=True)
-class _Ready:
-    """A folder that can be compiled, and where it is from."""
+class _State:
+    """A state before it is compiled: where it is from, its specs and lock by path, and what else it holds by name."""
 
     root: Path
     shown: str
+    named: frozenset[str]
+    files: Mapping[str, bytes]
+    objects: Mapping[str, str]  # git's names of these files
+    manifests: Manifests
+    records: Mapping[str, Standing]
     commit: str = ""
     tree: Tree | None = None
     blobs: Blobs | None = None
     faults: tuple[Diagnostic, ...] = ()
 
-    def manifests(self, profile: str) -> dict[str, Manifest]:
-        """The intact manifests in it, by run."""
-        found = {}
-        for path in sorted((self.root / GENERATED / profile).glob("*.lock.json")):
+
+class Manifests(Mapping[str, Manifest]):
+    """The intact manifests of a state, each read when it is asked for."""
+
+    def __init__(self, names: Iterable[str], read: Callable[[str], bytes]) -> None:
+        self.names, self.read = sorted(names), read
+        self.known: dict[str, Manifest | None] = {}
+
+    def __getitem__(self, name: str) -> Manifest:
+        if name not in self.known:
             try:
-                found[path.name.removesuffix(".lock.json")] = load_sealed(path, path.name, Manifest)
+                self.known[name] = unsealed(self.read(name), name, Manifest) if name in self.names else None
             except (HsdcError, OSError):
-                continue
+                self.known[name] = None
+        if (found := self.known[name]) is None:
+            raise KeyError(name)
         return found
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name in self.names if name in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
 
 
 def read_records(root: Path, profile: str) -> dict[str, Standing]:
     """The intact records of a folder, by run."""
+    paths = sorted((root / GENERATED / profile).glob("*.record.json"))
+    return _standing(profile, {path.name.removesuffix(".record.json"): path.read_bytes for path in paths})
+
+
+def _standing(profile: str, files: Mapping[str, Callable[[], bytes]]) -> dict[str, Standing]:
     found = {}
-    for path in sorted((root / GENERATED / profile).glob("*.record.json")):
+    for name, read in files.items():
         try:
-            record = load_sealed(path, path.name, Record)
+            record = unsealed(read(), name, Record)
         except (HsdcError, OSError):
             continue
-        shown = f"{GENERATED}/{profile}/{path.name}"
-        found[path.name.removesuffix(".record.json")] = Standing(shown, record.digest, record.manifest)
+        found[name] = Standing(f"{GENERATED}/{profile}/{name}.record.json", record.digest, record.manifest)
     return found
 
 
-def _from_git(stack: ExitStack, repository: Repository, commit: str, name: str | None, profile: str) -> _Ready:
+def _on_disk(root: Path, profile: str) -> _State:
+    files = _files(root)
+    folder = root / GENERATED / profile
+    names = [path.name.removesuffix(".lock.json") for path in folder.glob("*.lock.json")]
+    manifests = Manifests(names, lambda name: (folder / f"{name}.lock.json").read_bytes())
+    objects = {path: blob_name(data) for path, data in files.items()}
+    named = _named(f"{SPECS}/{path.name}" for path in (root / SPECS).iterdir())
+    return _State(root, "the working tree", named, files, objects, manifests, read_records(root, profile))
+
+
+def _named(paths: Iterable[str]) -> frozenset[str]:
+    """The names of the runs' specs among some paths."""
+    return frozenset(Path(path).stem for path in paths if path.count("/") == 1 and path.endswith(".yaml"))
+
+
+def blob_name(data: bytes) -> str:
+    """What git calls a file of these bytes, in a repository that names objects by SHA-1."""
+    return hashlib.sha1(b"blob %d\0%b" % (len(data), data), usedforsecurity=False).hexdigest()
+
+
+def _from_git(
+    stack: ExitStack, repository: Repository, commit: str, name: str | None, profile: str, other: _State | None = None
+) -> _State:
     shown = f"{name} ({commit[:12]})"
     tree = Tree(repository, commit, shown)
     root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hsdc-diff-")))
     (root / SPECS).mkdir()
     blobs = stack.enter_context(Blobs(tree))
-    faults: list[Diagnostic] = []
-    try:
-        _bring_text(tree, blobs, root, profile)
-    except HsdcError as error:
-        if error.exit is not Exit.SPEC:
-            raise
-        faults += error.diagnostics
-    return _Ready(root, shown, commit, tree, blobs, tuple(faults))
-
-
-def _bring_text(tree: Tree, blobs: Blobs, root: Path, profile: str) -> None:
-    """Write the specs, the lock, and the manifests and records of a profile; a link among the specs is an error."""
     specs = tree.entries(SPECS)
-    wanted = {path: entry for path, entry in specs.items() if path.endswith(".yaml")}
     tree.find(LOCK)
+    wanted = {path: entry for path, entry in specs.items() if path.endswith(".yaml")}
     wanted |= {path: entry for path, entry in tree.entries(LOCK.partition("/")[0]).items() if path == LOCK}
-    folder = f"{GENERATED}/{profile}/"
+    kept: dict[str, dict[str, Entry]] = {".lock.json": {}, ".record.json": {}}
     for path, entry in tree.entries(GENERATED).items():
-        direct = path.startswith(folder) and "/" not in path.removeprefix(folder)
-        if direct and path.endswith((".lock.json", ".record.json")) and entry.mode not in (LINK, MODULE):
-            wanted[path] = entry
-    if len(wanted) > MOST_FILES:
-        raise fail("E456", Exit.ENVIRONMENT, f"{tree.shown} has {len(wanted):,} specs and manifests")
+        folder, _, file = path.rpartition("/")
+        for suffix, entries in kept.items():
+            if folder == f"{GENERATED}/{profile}" and file.endswith(suffix) and entry.mode not in (LINK, MODULE):
+                entries[file.removesuffix(suffix)] = entry
+    if (count := len(wanted) + sum(map(len, kept.values()))) > MOST_FILES:
+        raise fail("E456", Exit.ENVIRONMENT, f"{tree.shown} has {count:,} specs and manifests")
     links = [path for path, entry in specs.items() if entry.mode in (LINK, MODULE)]
+    message = f"a link in {tree.shown}; it is not followed"
+    faults = [Diagnostic("E455", Exit.SPEC, message, Place(path, 1), "commit the file itself") for path in links]
+    wanted = {path: entry for path, entry in sorted(wanted.items()) if path not in links}
+    files = _texts(blobs, wanted, other)
+    manifests = Manifests(
+        kept[".lock.json"], lambda name: blobs.read(kept[".lock.json"][name], f"{name}.lock.json", MOST_MANIFEST)
+    )
+    reading = {n: partial(blobs.read, e, f"{n}.record.json", MOST_MANIFEST) for n, e in kept[".record.json"].items()}
+    objects = {path: entry.oid for path, entry in wanted.items()}
+    records = _standing(profile, reading)
+    return _State(root, shown, _named(specs), files, objects, manifests, records, commit, tree, blobs, tuple(faults))
+
+
+def _texts(blobs: Blobs, wanted: Mapping[str, Entry], other: _State | None) -> dict[str, bytes]:
+    """Files of a commit; those that another state has as well are taken from there."""
+    files: dict[str, bytes] = {}
     together = 0
-    for path, entry in sorted(wanted.items()):
-        if path not in links:
-            most = MOST_SPEC if path.startswith(f"{SPECS}/") else MOST_MANIFEST
-            together += min(blobs.copy(entry, root / path, most, cut=True), most)
+    for path, entry in wanted.items():
+        shared = other is not None and other.objects.get(path) == entry.oid
+        files[path] = (
+            other.files[path] if other is not None and shared else blobs.read(entry, path, MOST_SPEC, cut=True)
+        )
+        together += len(files[path])
         if together > MOST_TOGETHER:
-            raise fail("E456", Exit.ENVIRONMENT, f"the specs of {tree.shown} have more than {MOST_TOGETHER >> 20} MiB")
-    if links:
-        message = f"a link in {tree.shown}; it is not followed"
-        raise HsdcError(
-            Diagnostic("E455", Exit.SPEC, message, Place(path, 1), "commit the file itself") for path in links
+            message = f"the specs of {blobs.tree.shown} have more than {MOST_TOGETHER >> 20} MiB"
+            raise fail("E456", Exit.ENVIRONMENT, message)
+    return files
+
+
+class Sides:
+    """Compiles two states, the later one whole, of the earlier one what differs."""
+
+    def __init__(self, root: Path, profile: str, before: _State, after: _State) -> None:
+        self.root, self.profile, self.before, self.after = root, profile, before, after
+
+    def compiled(self) -> tuple[Side, Side]:
+        """Both sides, with those of their manifests whose runs differ."""
+        before, after = self.before.manifests, self.after.manifests
+        new = self._compile(self.after, ((after.values, OWN), (before.values, OTHER)), {})
+        others = (lambda: (run.manifest for run in new.runs.values()), OTHER), (after.values, OTHER)
+        old = self._compile(self.before, ((before.values, OWN), *others), new.runs, new.diagnostics)
+        digests = [{name: run.digest for name, run in side.runs.items()} for side in (old, new)]
+        differ = {name for name in {**digests[0], **digests[1]} if digests[0].get(name) != digests[1].get(name)}
+        found = [{name: side.manifests[name] for name in differ if name in side.manifests} for side in (old, new)]
+        return replace(old, manifests=found[0]), replace(new, manifests=found[1])
+
+    def _compile(
+        self, state: _State, words: Words, others: Mapping[str, Compiled], said: Iterable[Diagnostic] = ()
+    ) -> Side:
+        """One side; `others` are runs of the other side, about which it has `said` something."""
+        cache = InputCache(state.root) if state.tree is None else TreeCache(self.root)
+        locker = SideLocker(state.root, cache, state.tree, state.blobs, words)
+        diagnostics, runs = state.faults, dict[str, Compiled]()
+        if state.named and not state.faults:
+            try:
+                settled = self._settled(others, locker, said) if others else {}
+                found = compile_project(
+                    state.root,
+                    profile=self.profile,
+                    check_only=True,
+                    locker=locker,
+                    partial=True,
+                    overlay=state.files if state.tree is not None else None,
+                    settled=settled,
+                )
+                diagnostics = found.diagnostics
+                made = {run.name: run for run in found.runs}
+                made |= {name: others[name] for names in settled.values() for name in names}
+                runs = _sound(made, diagnostics, self.profile)
+                for run in found.runs:
+                    for name in run.not_read if run.name in runs else ():
+                        locker.unread[f"{name} {run.manifest.input(name).source}"] = OWN
+            except HsdcError as error:
+                diagnostics = error.diagnostics
+        texts = {path: data for path, data in state.files.items() if path.count("/") < 3}
+        return Side(
+            state.shown,
+            state.commit,
+            runs,
+            state.named,
+            diagnostics,
+            texts,
+            state.manifests,
+            state.records,
+            locker.unread,
         )
 
+    def _settled(
+        self, runs: Mapping[str, Compiled], locker: SideLocker, said: Iterable[Diagnostic]
+    ) -> dict[str, tuple[str, ...]]:
+        """The specs that both states have in common with all that they are made from, and their runs."""
+        before, after = self.before.objects, self.after.objects
+        apart = {path for path in {**before, **after} if before.get(path) != after.get(path)}
+        apart |= {item.place.path if item.place else LOCK for item in said}
+        if apart & {LOCK, f"{SPECS}/profiles/{self.profile}.yaml"}:
+            return {}
+        inputs: dict[tuple[int, ...], bool] = {}
 
-def _compiled(ready: _Ready, root: Path, profile: str, own: Mapping[str, Manifest], others: Iterable[Manifest]) -> Side:
-    cache = InputCache(ready.root) if ready.tree is None else _TreeCache(root)
-    locker = _SideLocker(ready, cache, tuple(own.values()), tuple(others))
-    paths = (
-        ready.tree.entries(SPECS) if ready.tree else {f"{SPECS}/{p.name}": p for p in (ready.root / SPECS).iterdir()}
-    )
-    runs_at = (PurePosixPath(path) for path in paths if path.count("/") == 1 and path.endswith(".yaml"))
-    named = frozenset(path.stem for path in runs_at)
-    diagnostics, runs = ready.faults, {}
-    if named and not ready.faults:
-        try:
-            found = compile_project(ready.root, profile=profile, check_only=True, locker=locker, partial=True)
-            diagnostics = found.diagnostics
-            runs = _sound({run.name: run for run in found.runs}, diagnostics, profile)
-            for run in runs.values():
-                sources = [run.manifest.input(name).source for name in run.not_read]
-                locker.unread |= {f"{pair[0]} {pair[1]}": OWN for pair in zip(run.not_read, sources, strict=True)}
-        except HsdcError as error:
-            diagnostics = error.diagnostics
-    files = _files(ready.root)
-    records = read_records(ready.root, profile)
-    return Side(ready.shown, ready.commit, runs, named, diagnostics, files, own, records, locker.unread)
+        def same(run: Compiled) -> bool:
+            if run.made.makers or not apart.isdisjoint(run.made.sources):
+                return False
+            key = tuple(map(id, run.manifest.inputs))
+            if key not in inputs:
+                found = locker.lock(run.manifest.experiment)
+                inputs[key] = not found.faults and found.inputs == run.manifest.inputs
+            return inputs[key]
+
+        above = defaultdict(list)
+        for name, run in runs.items():
+            for other in run.made.runs:
+                above[other].append(name)
+        moved = reached([*(n for n, run in runs.items() if not same(run)), *(n for n in above if n not in runs)], above)
+        specs = defaultdict(list)
+        for name in runs:
+            specs[spec_of(name)].append(name)
+        return {spec: tuple(names) for spec, names in specs.items() if moved.isdisjoint(names)}
 
 
 def _sound(runs: dict[str, Compiled], diagnostics: Iterable[Diagnostic], profile: str) -> dict[str, Compiled]:
@@ -221,105 +326,3 @@ def _files(root: Path) -> dict[str, bytes]:
             with path.open("rb") as file:
                 found[path.relative_to(root).as_posix()] = file.read(MOST_SPEC)
     return found
-
-
-class _TreeCache(InputCache):
-    """What the project knows of rows by digest; files from git are always hashed, and nothing is written down."""
-
-    def known(self, path: Path) -> tuple[str, int] | None:
-        return digest_file(path)
-
-    def save(self) -> None:
-        return
-
-
-class _SideLocker(Locker):
-    """Reads inputs of the working tree where they are and those of a commit from git; takes a manifest's word else.
-
-    `unread` says, per input name and source, whose word it is.
-    """
-
-    def __init__(
-        self, ready: _Ready, cache: InputCache, own: tuple[Manifest, ...], others: tuple[Manifest, ...]
-    ) -> None:
-        super().__init__(ready.root, cache, None)
-        self.ready, self.own, self.others = ready, own, others
-        self.unread: dict[str, str] = {}
-
-    def _split(self, reading: Reading, split: str, source: str) -> Input:
-        try:
-            self._bring(source)
-            return super()._split(reading, split, source)
-        except HsdcError as error:
-            if error.exit is not Exit.ENVIRONMENT or error.diagnostics[0].code in GIT_FAULTS:
-                raise
-            return self._word(f"dataset.{split}", source, "", "")
-
-    def _source(self, name: str, source: Source) -> Input:
-        try:
-            self._bring(source.source)
-            return super()._source(name, source)
-        except HsdcError as error:
-            if error.exit is not Exit.ENVIRONMENT or error.diagnostics[0].code in GIT_FAULTS:
-                raise
-            return self._word(f"source.{name}", source.source, source.revision, "")
-
-    def _subset(self, reading: Reading, name: str) -> Input:
-        try:
-            self._bring(reading.dataset.splits[reading.dataset.subsets[name].split])
-            return super()._subset(reading, name)
-        except HsdcError as error:
-            if error.exit is not Exit.ENVIRONMENT or error.diagnostics[0].code in GIT_FAULTS:
-                raise
-            return self._word(f"subset.{name}", f"dataset.{reading.dataset.subsets[name].split}", "", "")
-
-    def _model(self, model: PretrainedModel | Endpoint) -> Input:
-        if isinstance(model, Endpoint):
-            return super()._model(model)
-        try:
-            self._bring(model.source, (model.gguf,) if model.gguf else PATTERNS)
-            return super()._model(model)
-        except HsdcError as error:
-            if error.exit is not Exit.ENVIRONMENT or error.diagnostics[0].code in GIT_FAULTS:
-                raise
-            return self._word("model", model.source, model.revision, model.folder)
-
-    def _bring(self, source: str, patterns: tuple[str, ...] = ()) -> None:
-        """Write a file of the commit, or those of a folder that match, to where they are looked for."""
-        tree, blobs = self.ready.tree, self.ready.blobs
-        if tree is None or blobs is None:
-            return
-        try:
-            parsed = parse_source(source)
-        except ValueError:
-            return
-        if parsed.kind != "file":
-            raise fail("E403", Exit.ENVIRONMENT, f"'{source}' is not in git")
-        path = PurePosixPath(parsed.path).as_posix()
-        if not is_plain(path):
-            return
-        found = tree.find(path)
-        wanted: dict[str, Entry | None] = {} if patterns else {path: found}
-        if patterns and found is None:
-            for name in tree.entries(path.partition("/")[0]):
-                inside = name.removeprefix(f"{path}/")
-                if inside != name and any(fnmatchcase(inside, pattern) for pattern in patterns) and "/" not in inside:
-                    wanted[name] = tree.find(name)
-        for name, entry in wanted.items():
-            if entry is not None and not (self.root / name).exists():
-                blobs.copy(entry, self.root / name, MOST_INPUT)
-
-    def _word(self, name: str, source: str, revision: str, folder: str) -> Input:
-        """An input by the word of a manifest that names the same source, of this side or of the other."""
-        for manifests, whose in ((self.own, OWN), (self.others, OTHER)):
-            for manifest in manifests:
-                for item in manifest.inputs:
-                    model = manifest.experiment.model
-                    same_folder = name != "model" or (isinstance(model, PretrainedModel) and model.folder == folder)
-                    if (item.name, item.source, item.revision) == (name, source, revision) and same_folder:
-                        self.unread[f"{name} {source}"] = whose
-                        return item
-        self.unread[f"{name} {source}"] = UNKNOWN
-        digest = digest_json(["not read", source, revision, folder])
-        files = (InputFile(path="config.json", digest=digest, bytes=0),)
-        return Input(name=name, source=source, revision=revision, digest=digest, files=files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from hsdc_schemas.errors import Exit, fail, gravest
 
 def execute(options: argparse.Namespace) -> int:
     """Compare two sides and say what differs; 1 with `--exit-code` where something does."""
+    gc.disable()  # as a compilation does, and for the same reason
     root = find_root(Path.cwd())
     old, new, apart = revisions(options.revisions)
     sides = read_sides(root, old, new, options.profile, apart=apart)

@@ -115,6 +115,11 @@ def load_sealed(path: Path, shown: str, model: type[_M]) -> _M:
         data = path.read_bytes()
     except FileNotFoundError:
         raise fail("E501", Exit.ENVIRONMENT, f"{shown} does not exist", None, "hsdc compile") from None
+    return unsealed(data, shown, model)
+
+
+def unsealed(data: bytes, shown: str, model: type[_M]) -> _M:
+    """A manifest or record from its bytes; errors as of `load_sealed`."""
     if data.startswith((b"<<<<<<<", b"=======", b">>>>>>>")) or b"\n<<<<<<< " in data:
         raise fail("E502", Exit.NO, f"{shown} holds conflict markers", None, "hsdc compile writes it anew")
     try:

@@ -143,7 +143,7 @@ def test_a_partial_clone_is_not_completed_behind_ones_back(campaign: Campaign, t
 
 
 def test_too_large_for_git(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hsdc_compiler.sides.MOST_INPUT", 40)
+    monkeypatch.setattr("hsdc_compiler.side_inputs.MOST_INPUT", 40)
     found = compare(campaign, "HEAD", "HEAD")
     assert {fault.code for fault in found.new.faults} == {"E456"}
     monkeypatch.setattr(git, "MOST_OUTPUT", 10)
