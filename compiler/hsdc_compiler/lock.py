@@ -37,11 +37,12 @@ class Reading:
 
 
 class Locked(NamedTuple):
-    """The inputs that could be read, the faults of the others, and what was looked at for them."""
+    """The inputs that could be read, the faults of the others, what was looked at for them, and runs that make them."""
 
     inputs: tuple[Input, ...]
     faults: list[Diagnostic]
     paths: tuple[str, ...]
+    makers: tuple[str, ...]
 
 
 class Locker:
@@ -79,14 +80,7 @@ class Locker:
                 faults += result.diagnostics
             else:
                 found.append(result)
-        return Locked(tuple(found), faults + _same_splits(found), tuple(paths))
-
-    def makers(self, experiment: Experiment) -> tuple[str, ...]:
-        """The runs that make rows of an experiment's data set."""
-        if isinstance(experiment, DataExperiment):
-            return ()
-        sources = (experiment.dataset.splits[split] for split in experiment.splits)
-        return tuple(source.removeprefix(MADE).partition("/")[0] for source in sources if source.startswith(MADE))
+        return Locked(tuple(found), faults + _same_splits(found), tuple(paths), _makers(experiment))
 
     def names(self, experiment: Experiment) -> tuple[str, ...]:
         """The inputs that an experiment has."""
@@ -224,6 +218,14 @@ class Locker:
         files = [InputFile(path=name, digest=digest, bytes=size) for name, (digest, size) in pairs]
         whole = digest_files((file.path, file.digest) for file in files)
         return Input(name="model", source=model.source, revision=model.revision, digest=whole, files=tuple(files))
+
+
+def _makers(experiment: Experiment) -> tuple[str, ...]:
+    """The runs that make rows of an experiment's data set."""
+    if isinstance(experiment, DataExperiment):
+        return ()
+    sources = (experiment.dataset.splits[split] for split in experiment.splits)
+    return tuple(source.removeprefix(MADE).partition("/")[0] for source in sources if source.startswith(MADE))
 
 
 def _reading(dataset: Dataset, heads: dict[str, tuple[str, tuple[str, ...]]]) -> Reading:

@@ -35,9 +35,9 @@ class Resolved(NamedTuple):
     matrix: Matrix | None
 
     @property
-    def essence(self) -> list[tuple[str, bytes]]:
-        """The experiment without names and prose: the canonical JSON of each section."""
-        return [(name, section.text) for name, section in self.sections.items()]
+    def essence(self) -> list[bytes]:
+        """The experiment without names and prose: the canonical JSON of each section of its kind."""
+        return [section.text for section in self.sections.values()]
 
 
 class Lowered(NamedTuple):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from hsdc_compiler.node import Node, Path, dotted, kind_of
+from hsdc_compiler.node import NESTED, Node, Path, dotted, kind_of
 from hsdc_schemas.errors import Diagnostic, Exit
 
 OPERATORS = frozenset(("$replace", "$unset", "$append", "$prepend", "$remove", "$literal"))
 LIST_OPERATORS = ("$remove", "$prepend", "$append")
-DROPPING = ("kind", "use")  # keys whose change drops what was inherited beside them
+DROPPING = frozenset(("kind", "use"))  # keys whose change drops what was inherited beside them
 
 FAULT = "fault"  # the operation of a node that stands for one already reported
 
@@ -18,6 +18,8 @@ Report = Callable[[Diagnostic], None]
 
 def merge(base: Node, change: Node, report: Report, path: Path = ()) -> Node:
     """`base` with `change` on top; shares what did not change, and every new node remembers what it replaced."""
+    if type(base.value) not in NESTED and type(change.value) not in NESTED:
+        return _replace(base, change, report, path)
     if change.is_mapping and not OPERATORS.isdisjoint(change.value):
         return _operate(base, change, sorted(OPERATORS.intersection(change.value)), report, path)
     if base.value is None or change.value is None or _is_ref(change) or (_is_ref(base) and not change.is_mapping):
@@ -34,7 +36,7 @@ def merge(base: Node, change: Node, report: Report, path: Path = ()) -> Node:
         return base
     if not change.is_mapping:
         return _replace(base, change, report, path)
-    if any(_differs(base, change, key) for key in DROPPING):
+    if not DROPPING.isdisjoint(change.value) and any(_differs(base, change, key) for key in DROPPING):
         return fresh(change, report, path)._replace(under=base, op="replace")
     merged = dict(base.value)
     for key, item in change.value.items():

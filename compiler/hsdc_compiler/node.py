@@ -11,7 +11,7 @@ from hsdc_schemas.errors import Place
 Scalar: TypeAlias = str | int | float | bool | None
 Path: TypeAlias = tuple[str, ...]
 
-_NESTED = frozenset((dict, tuple))
+NESTED = frozenset((dict, tuple))
 
 
 @lru_cache(maxsize=64)
@@ -85,9 +85,9 @@ class Node(NamedTuple):
         value = self.value
         kind = type(value)
         if kind is dict:
-            return {key: v if type(v := item.value) not in _NESTED else item.plain() for key, item in value.items()}
+            return {key: v if type(v := item.value) not in NESTED else item.plain() for key, item in value.items()}
         if kind is tuple:
-            return tuple([v if type(v := item.value) not in _NESTED else item.plain() for item in value])
+            return tuple([v if type(v := item.value) not in NESTED else item.plain() for item in value])
         return value
 
     def layers(self) -> Iterator[Node]:

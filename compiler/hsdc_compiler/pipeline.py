@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -184,7 +184,7 @@ def _wanted(project: Project, documents: Mapping[str, Document], names: Iterable
     return tuple(wanted)
 
 
-def _documents(session: _Session, settled: Container[str]) -> tuple[dict[str, Document], set[str]]:
+def _documents(session: _Session, settled: Mapping[str, object]) -> tuple[dict[str, Document], set[str]]:
     """Every run's document, a matrix giving one for each of its runs; and the specs that could not be read.
 
     Of the specs that are settled, those that others stand on.
@@ -201,7 +201,7 @@ def _documents(session: _Session, settled: Container[str]) -> tuple[dict[str, Do
         documents.update((run.name, run) for run in made)
         if not made:
             unread.add(name)
-        below = dict.fromkeys(spec_of(other) for run in made for other in stands_on(run))
+        below = dict.fromkeys(spec_of(other) for run in made for other in stands_on(run)) if settled else ()
         specs += [spec for spec in below if spec in settled and spec in session.project.runs and spec not in specs]
     return documents, unread
 
@@ -279,7 +279,7 @@ def _lock_and_lower(
 ) -> Compiled | None:
     found = resolved[run.name]
     root, side = session.project.root, found.side
-    inputs, faults, paths = session.locker.lock(side.experiment)
+    inputs, faults, paths, makers = session.locker.lock(side.experiment)
     not_read: tuple[str, ...] = ()
     if faults and check_only and gravest(faults) is Exit.ENVIRONMENT:
         committed = committed_manifest(root, session.profile_name, run.name)
@@ -316,15 +316,15 @@ def _lock_and_lower(
         tuple(changes(old, manifest.typed(), side.tree)) if old is not None else (),
         not_read,
         side.tree,
-        _made(session, run, found.ready, paths),
+        _made(session, run, found.ready, makers, paths),
     )
 
 
-def _made(session: _Session, run: Layered, ready: Resolved, inputs: tuple[str, ...]) -> Made:
+def _made(session: _Session, run: Layered, ready: Resolved, *others: tuple[str, ...]) -> Made:
     slots = ready.components.items()
     components = (path for slot, component in slots for path in session.project.paths(slot, component.used))
     claimed = ready.reproduces.run if ready.reproduces is not None else ""
     against = "" if isinstance(ready.experiment, DataExperiment) else ready.experiment.evaluation.against or ""
     runs = (name for name in (*stands_on(run.document), claimed, against) if name)
     sources = (run.document.path, *components)
-    return Made(sources, tuple(runs), session.locker.makers(ready.experiment), inputs)
+    return Made(sources, tuple(runs), *others)

@@ -149,6 +149,7 @@ class Project:
             self._bodies[document.path] = _changed(document, base)
         return self._bodies[document.path]
 
+    @cache  # noqa: B019 - a project lives as long as one compilation
     def paths(self, slot: str, name: str) -> tuple[str, ...]:
         """The files of a component that was read: its own, and those of the components that it extends."""
         path = f"{SPECS}/{SLOTS[slot][0]}/{name}{SUFFIX}"

@@ -8,8 +8,8 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from hsdc_compiler.node import Node
-from hsdc_schemas.digests import canonical_ready, ready
-from hsdc_schemas.factors import essence
+from hsdc_schemas.digests import canonical_ready
+from hsdc_schemas.factors import ready_essence
 from hsdc_schemas.spec import Experiment
 
 
@@ -61,7 +61,7 @@ class Sections:
             )
         except ValidationError:
             return None
-        made = ready(essence(typed))
+        made = ready_essence(typed)
         found = self._known[key] = Section(node, typed, made, canonical_ready(made), {})
         return found
 

@@ -62,7 +62,7 @@ def template(value: Any) -> bytes:
     return canonical_ready(value).replace(b"%", b"%%").replace(bytes(HOLE), b"%b")
 
 
-_AS_IT_IS = frozenset((str, bool, type(None)))
+AS_IT_IS = frozenset((str, bool, type(None)))
 
 
 @lru_cache(maxsize=4096)
@@ -79,11 +79,11 @@ def _in_order(value: Any) -> Any:
 def ready(value: Any) -> Any:
     """A JSON value whose numbers msgspec writes as RFC 8785 does; worth doing once for what is encoded often."""
     kind = type(value)
-    if kind in _AS_IT_IS:
+    if kind in AS_IT_IS:
         return value
     if kind is dict:  # most of a spec: what most values are is asked here, not in a call for each
         return {
-            key: item if (of := type(item)) in _AS_IT_IS or (of is int and -LARGEST <= item <= LARGEST) else ready(item)
+            key: item if (of := type(item)) in AS_IT_IS or (of is int and -LARGEST <= item <= LARGEST) else ready(item)
             for key, item in value.items()
         }
     if kind is float and (1e-5 <= value < 1e15 or 1e-5 <= -value < 1e15):
@@ -91,7 +91,7 @@ def ready(value: Any) -> Any:
     if kind is int and -LARGEST <= value <= LARGEST:
         return value
     if kind is list or kind is tuple:
-        return [item if type(item) in _AS_IT_IS else ready(item) for item in value]
+        return [item if type(item) in AS_IT_IS else ready(item) for item in value]
     if isinstance(value, Mapping):
         return {key: ready(item) for key, item in value.items()}
     return _raw(value)

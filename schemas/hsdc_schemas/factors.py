@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, cast, get_args, get_origin
 
+from hsdc_schemas.digests import AS_IT_IS, LARGEST, ready
 from hsdc_schemas.fields import Model, factor_mark
 from hsdc_schemas.spec import EXPERIMENTS
 
@@ -23,6 +24,35 @@ def essence(value: Any) -> Any:
     if isinstance(value, tuple):
         return [essence(item) for item in value]
     return value
+
+
+def ready_essence(value: Any) -> Any:
+    """`ready(essence(value))` of a typed value, in one go."""
+    try:
+        return _ready(value)
+    except OverflowError:  # a seed that JSON has no number for; the models know how it is written
+        return ready(essence(value))
+
+
+def _ready(value: Any) -> Any:
+    kind = type(value)
+    if kind in AS_IT_IS:
+        return value
+    if type(kind) is _MODELS:
+        fields = vars(value)
+        return {n: v if type(v := fields[n]) in AS_IT_IS else _ready(v) for n in _essential(kind)}
+    if kind is dict:
+        return {key: item if type(item) in AS_IT_IS else _ready(item) for key, item in value.items()}
+    if kind is tuple:
+        return [_ready(item) for item in value]
+    if kind is int and abs(value) > LARGEST:
+        raise OverflowError
+    return ready(value)
+
+
+@cache
+def _essential(model: Any) -> tuple[str, ...]:
+    return tuple(name for name, field in model.model_fields.items() if factor_mark(field) != "prose")
 
 
 @cache
