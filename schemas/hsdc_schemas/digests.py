@@ -174,7 +174,7 @@ def write_atomically(path: str | Path, data: bytes, *, durable: bool = True) -> 
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    rename_durably(Path(temporary), path)
+    rename_durably(Path(temporary), Path(path))
 
 
 def rename_durably(source: Path, target: Path) -> None:
