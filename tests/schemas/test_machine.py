@@ -20,7 +20,7 @@ FAULTS = {
     "on a disk that fails": (OSError(errno.EIO, "Input/output error", "made"), "Input/output error: made", "not kept"),
     "on a disk to read": (OSError(errno.EROFS, "Read-only file system"), "Read-only file system: the", "writable"),
     "in Rust": (RuntimeError("I/O error: No space left on device (os error 28)"), "No space left on device", "room"),
-    "out of memory": (MemoryError(), "out of memory", "lower training.tokens_per_micro_batch"),
+    "out of memory": (MemoryError(), "out of memory", "lower tokens_per_micro_batch"),
     "of an accelerator": (torch.OutOfMemoryError("CUDA out of memory. Tried to …"), "out of memory", "lower"),
 }
 
