@@ -103,15 +103,22 @@ INPUTS = (
     Fault(
         "inputs are not hashed before a run",
         f"{RUNTIME}/inputs.py",
-        "        if digest != expected:\n",
+        "        if digest != one.digest:\n",
         "        if not digest:\n",
         ("tests/runtime/test_locked_inputs.py",),
     ),
     Fault(
-        "what was made of inputs that changed is kept",
+        "an input that changed is not noticed after a stage",
         f"{RUNTIME}/inputs.py",
         "if _stamp(item.path) == item.stamp or digest_file(item.path)[0] == item.digest:",
         "if item.path.exists():",
+        ("tests/face/test_attacks.py", "tests/runtime/test_locked_inputs.py"),
+    ),
+    Fault(
+        "inputs are not looked at again after a stage",
+        f"{RUNTIME}/execute.py",
+        "        _require_unchanged(bench, checkpoints)\n",
+        "",
         ("tests/runtime/test_locked_inputs.py",),
     ),
     Fault(
@@ -159,8 +166,8 @@ INPUTS = (
     Fault(
         "what a finished record stands on may change",
         f"{COMPILER}/committed.py",
-        "if record is None or record.manifest == manifest.digest:",
-        "if record is None or manifest.digest:",
+        "if record is None or record.manifest == digest:",
+        "if record is None or digest:",
         ("tests/face/test_compile_command.py",),
     ),
 )

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import shutil
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from tiny_project import record
+
+from hsdc_runtime.ledger import Ledger
 
 FROZEN = pytest.mark.parametrize("frozen", [(), ("--frozen",)], ids=["fresh", "frozen"])
 
@@ -114,3 +117,29 @@ def test_frozen_needs_no_specs(project: Path, hsdc) -> None:
     answer = hsdc("run", "base", "--frozen")
     assert answer.code == 0
     assert "stands" in answer.out
+
+
+@pytest.mark.parametrize("stage", ["prepare", "train", "predict"])
+def test_what_a_stage_made_while_an_input_changed_is_not_kept(
+    fresh: Path, hsdc, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    module = import_module(f"hsdc_runtime.stages.{stage}")
+    path, real = fresh / "model/model.safetensors", getattr(module, stage)
+    locked = path.read_bytes()
+
+    def meanwhile(work: object) -> object:
+        flip_quietly(path)
+        return real(work)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module, stage, meanwhile)
+        answer = hsdc("run", "base")
+    assert answer.code == 4
+    assert "E415" in answer.err
+    assert "changed while the run was reading it" in answer.err
+    done = [entry["stage"] for entry in Ledger(fresh).entries() if entry["event"] == "stage finished"]
+    assert stage not in done
+    assert len(list((fresh / ".hsdc/store/actions").glob("*.json"))) == len(done)
+    assert not list(fresh.glob(".hsdc/store/checkpoints/*/*"))
+    path.write_bytes(locked)
+    assert hsdc("run", "base").code == 0
