@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, TextIO
 
+from hsdc.line_diff import LONGEST, Line, counts, line_diff
 from hsdc.output import inert
 from hsdc.terminal import columns, style
 from hsdc_compiler.comparison import Cause, Change, RunDiff
@@ -17,7 +18,6 @@ from hsdc_schemas.digests import short
 from hsdc_schemas.factors import ABSENT
 
 LIMIT = 65_536  # characters of a comment on a pull request
-LONGEST = 120  # characters of a value
 MOST_LINES = 100  # changes of one run, in Markdown
 MOST_NAMES = 30
 Mark = Callable[[str], str]
@@ -76,11 +76,20 @@ def text(diff: Diff, stream: TextIO | None = None) -> list[str]:
     lines = [inert(f"{diff.new.shown} against {diff.old.shown}, profile {diff.profile}"), ""]
     for block in blocks(diff):
         lines += [style(_title(block, inert), "bold", stream)]
-        lines += columns([_row(change) for run in block.runs[:1] for change in run.changes])
+        changes = block.runs[0].changes
+        for change, line in zip(changes, columns([_row(change) for change in changes]), strict=True):
+            lines += [line, *_text(change, stream)]
         lines += [f"  {line}" for line in _notes(block, inert)] + [""]
     for title, items in _rest(diff, inert):
         lines += [title, *(f"  {item}" for item in items), ""]
     return [*lines, summary(diff)]
+
+
+def _text(change: Change, stream: TextIO) -> Iterator[str]:
+    """The lines of a text that changed, for a terminal."""
+    styles = {"-": "bad", "+": "good"}
+    for sign, line in line_diff(change.before, change.after, shown):
+        yield f"      {style(f'{sign} {inert(line)}'.rstrip(), styles.get(sign, 'dim'), stream)}"
 
 
 def _row(change: Change) -> tuple[str, ...]:
@@ -89,6 +98,9 @@ def _row(change: Change) -> tuple[str, ...]:
 
 
 def _values(change: Change, mark: Mark) -> str:
+    lines = line_diff(change.before, change.after, shown)
+    if lines:
+        return counts(lines)
     before, after = (mark(shown(value)) for value in (change.before, change.after))
     return f"{before} → {after}"
 
@@ -242,10 +254,20 @@ def _block(block: Block) -> str:
         values = _values(change, code)
         lines.append(
             f"{change.kind} {code(change.path)}: {values}; {code(place(change))}; {_because(change.cause, code)}"
+            + _fenced(line_diff(change.before, change.after, shown))
         )
     if len(changes) > MOST_LINES:
         lines.append(f"{MOST_LINES} of {len(changes)} changes shown")
     return "".join([f"\n**{_title(block, code)}**\n\n", *(f"- {line}\n" for line in (*lines, *_notes(block, code)))])
+
+
+def _fenced(lines: list[Line]) -> str:
+    """Lines as a code block of an item of a list; none of them can end it, for each begins with its sign."""
+    if not lines:
+        return ""
+    inside = [f"  {sign} {inert(line)}".rstrip() for sign, line in lines[:MOST_LINES]]
+    more = [f"  … {len(lines) - MOST_LINES} lines more"] if len(lines) > MOST_LINES else []
+    return "\n".join(["\n\n  ```diff", *inside, *more, "  ```"])
 
 
 def _list(head: str, items: list[str], tail: str, room: int) -> str:

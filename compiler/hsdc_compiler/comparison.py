@@ -188,7 +188,9 @@ class Comparison:
         if files & {spec_path(was), spec_path(name)}:
             return Cause("own", name)
         if path[0] in SLOTS and all(file.startswith(f"{SPECS}/{SLOTS[path[0]][0]}/") for file in files):
-            return self._of_component(name, path[0])
+            cause = self._of_component(name, path[0])
+            bases = {file.rpartition("/")[2].removesuffix(".yaml") for file in files}  # it may extend another one
+            return Cause("component", *bases) if cause.kind == "component" and len(bases) == 1 else cause
         return self._above(name, lambda parent: self._cause(parent, path) if self._changed(parent, path) else None)
 
     def _of_component(self, name: str, slot: str) -> Cause:
