@@ -44,16 +44,20 @@ class Conversation:
         return {"role": "user", "content": self._render("user", text, fields).strip()}
 
     def _render(self, name: str, text: str, fields: Mapping[str, str]) -> str:
-        template = _template(getattr(self._prompt, name))
-        try:
-            rendered = template.render(**self._given, text=text, fields=fields)
-        except (TemplateError, TypeError, ValueError, OverflowError, ArithmeticError, RecursionError) as error:
-            message = f"the template 'prompt.{name}' fails: {error}".splitlines()[0]
-            raise fail("E446", Exit.SPEC, message, None, "mend the template") from None
-        if len(rendered) > LONGEST:
-            message = f"the template 'prompt.{name}' renders {len(rendered)} characters; {LONGEST} are the most"
-            raise fail("E446", Exit.SPEC, message, None, "shorten the template or the text")
-        return rendered
+        return rendered(f"prompt.{name}", getattr(self._prompt, name), {**self._given, "text": text, "fields": fields})
+
+
+def rendered(name: str, source: str, values: Mapping[str, Any]) -> str:
+    """A template over some values; HsdcError where it fails on them. `name` stands for it in messages."""
+    try:
+        found: str = _template(source).render(values)
+    except (TemplateError, TypeError, ValueError, OverflowError, ArithmeticError, RecursionError) as error:
+        message = f"the template '{name}' fails: {error}".splitlines()[0]
+        raise fail("E446", Exit.SPEC, message, None, "mend the template") from None
+    if len(found) > LONGEST:
+        message = f"the template '{name}' renders {len(found)} characters; {LONGEST} are the most"
+        raise fail("E446", Exit.SPEC, message, None, "shorten the template or the text")
+    return found
 
 
 @cache

@@ -115,6 +115,8 @@ def only_locked(found: Located, manifest: Manifest, folder: Path) -> Located:
 
     Libraries read what lies beside them too: an adapter's configuration, or the file that `config.json` names instead.
     """
+    if manifest.experiment.model is None:
+        return found
     links = {file.path: str((found.model / file.path).resolve()) for file in manifest.input("model").files}
     view = folder / digest_json(links).removeprefix(PREFIX)[:32]
     if not view.is_dir() or {path.name: str(path.resolve()) for path in view.iterdir()} != links:

@@ -53,6 +53,7 @@ class Source(Model):
         description="The shapes that its records may have; the first that fits is taken."
     )
     split: Name | None = Field(None, description="The split that all its rows belong to.")
+    license: str = Field("", description="Under which terms it was had; for the data card.", examples=["MIT"])
 
 
 class AtLeast(Model):
@@ -189,6 +190,15 @@ class LengthLimit(Model):
     over: Literal["raise", "truncate", "drop"] = Field("raise", description="What becomes of a longer row.")
 
 
+class About(Model):
+    """What the card and the metadata say that the rows do not."""
+
+    name: str = Field("", max_length=200, description="What the data set is called.")
+    description: str = Field("", description="What it holds and what it is for.")
+    license: str = Field("", description="Under which terms it is given, as SPDX writes them.", examples=["Apache-2.0"])
+    url: str = Field("", description="Where it is described.")
+
+
 class DataExperiment(Model):
     """A resolved run of kind `data`."""
 
@@ -213,13 +223,14 @@ class DataExperiment(Model):
     prompt: Prompt | None = Field(None, description="What is asked, where conversations are written.")
     model: PretrainedModel | None = Field(None, description="Whose tokenizer counts, where lengths are limited.")
     length: LengthLimit | None = Field(None, description="Most tokens of a written row.")
+    about: About = Field(About(), description="For the data card and the metadata.")
     outputs: dict[Name, Annotated[RowsOutput | ChatOutput | PairsOutput, Field(discriminator="kind")]] = Field(
         min_length=1, description="What is written, by name; each holds every split."
     )
 
     @property
     def split_names(self) -> tuple[str, ...]:
-        """The splits that are made."""
+        """The splits that are made: what is trained on first, `test` last, the others between by name."""
         match self.splits:
             case GivenSplits(names=names):
                 found = tuple(names.values())
@@ -227,7 +238,7 @@ class DataExperiment(Model):
                 found = tuple(shares)
             case SourceSplits():
                 found = tuple(source.split or "all" for source in self.sources.values())
-        return tuple(dict.fromkeys(found))
+        return tuple(sorted(set(found), key=lambda name: (name != "train", name == "test", name)))
 
     @property
     def tasks(self) -> Mapping[str, Any]:

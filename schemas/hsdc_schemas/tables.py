@@ -258,11 +258,11 @@ SCORE_BOTH = replace(SCORE_ANSWERS, needs=("prepare", "parse", "parse_adapter"))
 READ = Stage(
     "read",
     revision=1,
-    sections=tuple(f"experiment.{name}" for name in ("shapes", "sources", "id", "rejects")),
+    sections=tuple(f"experiment.{name}" for name in ("shapes", "sources", "id", "text", "rejects")),
     inputs=("sources",),
     needs=(),
-    outputs=("rows",),
-    packages=("msgspec", "pyarrow"),
+    outputs=("rows", "layout"),
+    packages=("msgspec", "numpy", "pyarrow"),
     module="read_records",
     anew=True,
 )
@@ -270,22 +270,22 @@ FILTER = Stage(
     "filter",
     revision=1,
     sections=tuple(
-        f"experiment.{name}" for name in ("id", "text", "filters", "splits", "leakage", "sample", "expect", "sources")
+        f"experiment.{name}" for name in ("id", "text", "filters", "splits", "leakage", "sample", "sources")
     ),
     inputs=(),
     needs=("read",),
-    outputs=("splits",),
+    outputs=("splits", "counts"),
     packages=("msgspec", "numpy"),
     module="filter_rows",
 )
 WRITE = Stage(
     "write",
     revision=1,
-    sections=tuple(f"experiment.{name}" for name in ("id", "text", "outputs", "prompt", "task", "length")),
+    sections=tuple(f"experiment.{name}" for name in ("id", "text", "outputs", "prompt", "task", "length", "expect", "about")),
     inputs=(),
     needs=("read", "filter"),
     outputs=("card", "croissant"),
-    packages=("jinja2", "msgspec", "pyarrow"),
+    packages=("jinja2", "msgspec", "numpy", "pyarrow"),
     module="write_rows",
     beside=("experiment.model", "experiment.sources"),
 )

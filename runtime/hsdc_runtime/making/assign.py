@@ -1,65 +1,27 @@
-"""Which rows a data run keeps, and in which split: filters in their order, then splits, leakage, a draw."""
+"""Which split a row is in: drawn by shares, kept apart from the same text in others, and at most so many."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
+from hashlib import sha256
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
-from hsdc_runtime.making.likeness import Near, key
-from hsdc_schemas.making import AtLeast, Distinct, Leakage, Length, NotSimilar, OneOf
-
-Row = Mapping[str, Any]
-Filter = AtLeast | Length | OneOf | Distinct | NotSimilar
-DROPPED = 255  # in place of a split's number
+from hsdc_runtime.making.kept import DROPPED
+from hsdc_runtime.making.likeness import Near
+from hsdc_schemas.making import Leakage
 
 
-def passing(rule: Filter) -> Callable[[Row], bool]:
-    """Whether rows pass a filter, asked of one after the other."""
-    match rule:
-        case AtLeast(column=column, minimum=minimum):
-            return lambda row: row[column] is not None and row[column] >= minimum
-        case Length(column=column, minimum=minimum, maximum=maximum):
-            most = float("inf") if maximum is None else maximum
-            return lambda row: minimum <= len(row[column] or "") <= most
-        case OneOf(column=column, values=values):
-            kept = frozenset(values)
-            return lambda row: row[column] in kept
-        case Distinct(column=column):
-            seen: set[int] = set()
-            return lambda row: _first(key(str(row[column])), seen)
-        case NotSimilar(column=column, similarity=similarity, shingle=shingle):
-            near = Near(similarity, shingle)
-            return lambda row: near.add(str(row[column])) is None
-
-
-def _first(value: int, seen: set[int]) -> bool:
-    before = len(seen)
-    seen.add(value)
-    return len(seen) > before
-
-
-def named(rule: Filter) -> str:
-    """What a filter is called where rows are counted."""
-    match rule:
-        case AtLeast(column=column, minimum=minimum):
-            return f"{column} under {minimum:g}"
-        case Length(column=column, minimum=minimum, maximum=maximum):
-            return f"length of {column} not {minimum} to {'any' if maximum is None else maximum}"
-        case OneOf(column=column):
-            return f"{column} not among the values"
-        case Distinct(column=column):
-            return f"{column} seen before"
-        case NotSimilar(column=column, similarity=similarity):
-            return f"{column} similar by {similarity:g}"
-
-
-def rank(seed: int, name: str) -> int:
-    """Where a name stands in the order that a seed gives: 8 bytes."""
-    return int.from_bytes(hashlib.sha256(f"{seed}\n{name}".encode(errors="surrogatepass")).digest()[:8], "big")
+def ranks(seed: int, names: Sequence[str]) -> np.ndarray:
+    """Where names stand in the order that a seed gives: uint64 [names], the first 8 bytes of SHA-256."""
+    start = sha256(f"{seed}\n".encode())
+    found = []
+    for name in names:
+        digest = start.copy()
+        digest.update(name.encode(errors="surrogatepass"))
+        found.append(digest.digest()[:8])
+    return np.frombuffer(b"".join(found), dtype=">u8").astype(np.uint64)
 
 
 def drawn(shares: Sequence[float], ranks: np.ndarray, strata: np.ndarray, units: np.ndarray | None) -> np.ndarray:
@@ -71,30 +33,46 @@ def drawn(shares: Sequence[float], ranks: np.ndarray, strata: np.ndarray, units:
     found = np.zeros(len(ranks), dtype=np.uint8)
     if units is not None:
         return _by_units(shares, ranks, strata, units)
-    for stratum in np.unique(strata):
-        rows = np.flatnonzero(strata == stratum)
+    for rows in _groups(strata):
         rows = rows[np.argsort(ranks[rows], kind="stable")]
         ends = np.rint(np.cumsum(shares) * len(rows)).astype(int)
+        ends[-1] = len(rows)
         for number, (start, end) in enumerate(pairwise((0, *ends.tolist()))):
             found[rows[start:end]] = number
     return found
 
 
+def _groups(codes: np.ndarray) -> list[np.ndarray]:
+    """The rows of each code, in their order."""
+    order = np.argsort(codes, kind="stable")
+    return [rows for rows in np.split(order, np.flatnonzero(np.diff(codes[order])) + 1) if len(rows)]
+
+
 def _by_units(shares: Sequence[float], ranks: np.ndarray, strata: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Larger units first, each to the split that its stratum owes most rows; ranks decide among equal ones."""
+    _, units = np.unique(units, return_inverse=True)
+    if not len(units):
+        return np.zeros(0, dtype=np.uint8)
     sizes = np.bincount(units)
     place = np.zeros(len(sizes), dtype=np.uint64)
     place[units] = ranks
-    most = np.zeros((len(sizes), int(strata.max()) + 1 if len(strata) else 1), dtype=np.int64)
-    np.add.at(most, (units, strata), 1)
-    stratum, chosen = most.argmax(axis=1), np.zeros(len(sizes), dtype=np.uint8)
-    for name in np.unique(stratum):
-        given = np.zeros(len(shares))
-        members = np.flatnonzero(stratum == name)
-        for unit in members[np.argsort(place[members], kind="stable")].tolist():
-            owed = np.asarray(shares) * (given.sum() + sizes[unit]) - given
-            chosen[unit] = int(np.argmax(owed))
+    stratum = _most_frequent(units, strata)
+    chosen = np.zeros(len(sizes), dtype=np.uint8)
+    for members in _groups(stratum):
+        total, given = int(sizes[members].sum()), np.zeros(len(shares))
+        for unit in members[np.lexsort((place[members], -sizes[members]))].tolist():
+            chosen[unit] = int(np.argmax(np.asarray(shares) * total - given))
             given[chosen[unit]] += sizes[unit]
     return chosen[units]
+
+
+def _most_frequent(units: np.ndarray, strata: np.ndarray) -> np.ndarray:
+    """The stratum that most rows of each unit are of, the lowest of equally frequent ones."""
+    pairs, counts = np.unique(np.stack([units, strata]), axis=1, return_counts=True)
+    order = np.lexsort((pairs[1], -counts, pairs[0]))
+    first = np.unique(pairs[0][order], return_index=True)[1]
+    found: np.ndarray = pairs[1][order][first]
+    return found
 
 
 def leaks(
@@ -105,43 +83,57 @@ def leaks(
     Of a text in several splits the last one, in the order of the splits, keeps it: what is scored stays as it is.
     `texts` may be empty where nearly the same ones are allowed.
     """
-    same, near = np.zeros(len(keys), dtype=bool), np.zeros(len(keys), dtype=bool)
+    same, near = np.zeros(len(splits), dtype=bool), np.zeros(len(splits), dtype=bool)
     if leakage.exact != "allow":
         same = _elsewhere(keys, splits)
-    if leakage.similar != "allow":
-        index, places = Near(leakage.similarity), []
-        order = np.argsort(-splits.astype(np.int64), kind="stable")
-        for row in order[splits[order] != DROPPED].tolist():
-            if same[row]:
-                continue
-            found = index.add(texts[row])
-            places.append(row)
-            near[row] = found is not None and splits[places[found]] != splits[row]
+    if leakage.similar == "allow":
+        return same, near
+    index = _Later(leakage.similarity)
+    order = np.flatnonzero((splits != DROPPED) & ~same)
+    for split in np.unique(splits[order])[::-1]:
+        rows = order[splits[order] == split]
+        near[rows] = index.meet([texts[row] for row in rows.tolist()])
     return same, near
+
+
+class _Later:
+    """The texts of later splits; those of one split are compared with them, not with each other."""
+
+    def __init__(self, least: float) -> None:
+        self._near = Near(least)
+
+    def meet(self, texts: Sequence[str]) -> list[bool]:
+        before = self._near.count
+        return [found is not None and found < before for found in self._near.add(texts)]
 
 
 def _elsewhere(keys: np.ndarray, splits: np.ndarray) -> np.ndarray:
     """Rows whose key stands in a split with a higher number: bool [rows]."""
     kept = np.flatnonzero(splits != DROPPED)
-    _, group = np.unique(keys[kept], return_inverse=True)
-    last = np.zeros(int(group.max()) + 1 if len(group) else 0, dtype=np.uint8)
-    np.maximum.at(last, group, splits[kept])
-    found = np.zeros(len(keys), dtype=bool)
-    found[kept] = splits[kept] < last[group]
+    order = kept[np.argsort(keys[kept], kind="stable")]
+    values = keys[order]
+    begins = np.ones(len(order), dtype=bool)
+    begins[1:] = values[1:] != values[:-1]
+    starts = np.flatnonzero(begins)
+    last = np.maximum.reduceat(splits[order], starts) if len(order) else splits[order]
+    found = np.zeros(len(splits), dtype=bool)
+    found[order] = splits[order] < np.repeat(last, np.diff(np.append(starts, len(order))))
     return found
 
 
 def beyond(rows: int, ranks: np.ndarray, strata: np.ndarray, splits: np.ndarray) -> np.ndarray:
-    """Rows outside a draw of at most so many from each split, each stratum in proportion: bool [rows]."""
-    out = np.zeros(len(ranks), dtype=bool)
+    """Rows outside a draw of at most so many from each split, each stratum in proportion: bool [rows].
+
+    What proportions leave over goes to the strata with the largest remainders.
+    """
+    out = np.zeros(len(splits), dtype=bool)
     for split in np.unique(splits[splits != DROPPED]):
         inside = np.flatnonzero(splits == split)
         if len(inside) <= rows:
             continue
         names, sizes = np.unique(strata[inside], return_counts=True)
-        counts = rows * sizes // len(inside)
-        rest = np.lexsort((names, -(rows * sizes % len(inside))))[: rows - int(counts.sum())]
-        counts[rest] += 1
+        counts, remainders = rows * sizes // len(inside), rows * sizes % len(inside)
+        counts[np.lexsort((names, -remainders))[: rows - int(counts.sum())]] += 1
         for name, count in zip(names, counts, strict=True):
             members = inside[strata[inside] == name]
             out[members[np.argsort(ranks[members], kind="stable")][count:]] = True

@@ -1,16 +1,16 @@
-"""Texts that are the same, or nearly: 8-byte hashes of what a text comes to, and MinHash over its words."""
+"""Texts that are the same, or nearly: what is left of a text when it is normalised, and MinHash over its words."""
 
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Sequence
-from hashlib import blake2b
+from collections.abc import Sequence
+from zlib import crc32
 
 import numpy as np
 
 HASHES = 128
-BANDS = 32  # of four hashes each: texts that share four fifths of their shingles meet with probability 0.9999
-_PRIME = np.uint64((1 << 61) - 1)
+BANDS = 32  # of four hashes each: texts that share four fifths of their shingles meet with probability 0.9999999
+GROUP = 256  # texts whose signatures are taken at once
 
 
 def normalised(text: str) -> str:
@@ -20,64 +20,78 @@ def normalised(text: str) -> str:
     return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
-def key(text: str) -> int:
-    """Eight bytes that stand for a text after normalisation; the same in every process."""
-    return _hash(normalised(text))
+def keys(texts: Sequence[str]) -> list[int]:
+    """Eight bytes that stand for each text after normalisation, in this process."""
+    return [hash(normalised(text)) for text in texts]
 
 
 def shingles(text: str, size: int) -> frozenset[int]:
-    """The hashes of all runs of so many words; of a shorter text, of all its words."""
+    """The hashes, 4 bytes each, of all runs of so many words; of a shorter text, of all its words."""
     words = normalised(text).split()
-    runs = [" ".join(words[at : at + size]) for at in range(max(1, len(words) - size + 1))]
-    return frozenset(map(_hash, runs))
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(blake2b(text.encode(errors="surrogatepass"), digest_size=8).digest(), "little")
+    runs = (" ".join(words[at : at + size]) for at in range(max(1, len(words) - size + 1)))
+    return frozenset(crc32(run.encode(errors="surrogatepass")) for run in runs)
 
 
 def similarity(one: frozenset[int], other: frozenset[int]) -> float:
-    """Jaccard similarity of two sets."""
-    return len(one & other) / len(one | other) if one or other else 1.0
+    """Jaccard similarity of two sets that are not empty."""
+    shared = len(one & other)
+    return shared / (len(one) + len(other) - shared)
 
 
 class Near:
     """Texts seen so far; tells, of a new one, which earlier one it is nearly the same as.
 
     Locality-sensitive hashing of MinHash signatures finds candidates (Broder 1997; Leskovec et al. 2014, chapter 3), and
-    the similarity of the sets of shingles decides.
+    the similarity of the sets of shingles decides. The same in every process: no hash is salted.
     """
 
     def __init__(self, least: float, shingle: int = 3, seed: int = 1) -> None:
         self.least, self.shingle = least, shingle
         rng = np.random.default_rng(seed)
-        self._a = rng.integers(1, int(_PRIME), HASHES, dtype=np.uint64) | np.uint64(1)
-        self._b = rng.integers(0, int(_PRIME), HASHES, dtype=np.uint64)
-        self._buckets: list[dict[bytes, list[int]]] = [{} for _ in range(BANDS)]
+        self._a = rng.integers(0, 1 << 63, HASHES, dtype=np.uint64) | np.uint64(1)
+        self._b = rng.integers(0, 1 << 63, HASHES, dtype=np.uint64)
+        self._mix = rng.integers(0, 1 << 63, HASHES // BANDS, dtype=np.uint64) | np.uint64(1)
+        self._buckets: list[dict[int, list[int]]] = [{} for _ in range(BANDS)]
         self._sets: list[frozenset[int]] = []
 
-    def add(self, text: str) -> int | None:
-        """The number of an earlier text that is as similar as it takes, if any; this one gets the next number."""
-        found = shingles(text, self.shingle)
-        bands = list(self._bands(found))
-        mine = len(self._sets)
-        met = (bucket.get(band, ()) for bucket, band in zip(self._buckets, bands, strict=True))
-        candidates = sorted({other for others in met for other in others})
-        self._sets.append(found)
+    @property
+    def count(self) -> int:
+        """How many texts came so far."""
+        return len(self._sets)
+
+    def add(self, texts: Sequence[str]) -> list[int | None]:
+        """The number of an earlier text that each is as similar to as it takes, if any; each gets the next number."""
+        found: list[int | None] = []
+        for start in range(0, len(texts), GROUP):
+            sets = [shingles(text, self.shingle) for text in texts[start : start + GROUP]]
+            found += [self._one(mine, bands) for mine, bands in zip(sets, self._bands(sets).tolist(), strict=True)]
+        return found
+
+    def _one(self, mine: frozenset[int], bands: list[int]) -> int | None:
+        number = len(self._sets)
+        candidates: set[int] = set()
         for bucket, band in zip(self._buckets, bands, strict=True):
-            bucket.setdefault(band, []).append(mine)
-        return next((other for other in candidates if similarity(found, self._sets[other]) >= self.least), None)
+            members = bucket.setdefault(band, [])
+            candidates.update(members)
+            members.append(number)
+        self._sets.append(mine)
+        alike = (other for other in sorted(candidates) if similarity(mine, self._sets[other]) >= self.least)
+        return next(alike, None)
 
-    def _bands(self, found: frozenset[int]) -> Iterator[bytes]:
-        values = np.fromiter(found, dtype=np.uint64, count=len(found))
-        with np.errstate(over="ignore"):  # arithmetic modulo 2^64, by odd multipliers
-            signature = (values[None, :] * self._a[:, None] + self._b[:, None]).min(axis=1)
-        return (band.tobytes() for band in signature.reshape(BANDS, -1))
+    def _bands(self, sets: Sequence[frozenset[int]]) -> np.ndarray:
+        """The bands of the MinHash signature of each set, 8 bytes each: uint64 [sets, BANDS]."""
+        values = np.fromiter((value for found in sets for value in found), dtype=np.uint64)
+        starts = np.cumsum([0, *map(len, sets)])[:-1]
+        with np.errstate(over="ignore"):  # arithmetic modulo 2^64, of which the upper half is used
+            hashes = (values[None, :] * self._a[:, None] + self._b[:, None]) >> np.uint64(32)
+            least = np.minimum.reduceat(hashes, starts, axis=1)
+            bands = least.reshape(BANDS, -1, len(sets)) * self._mix[None, :, None]
+            mixed: np.ndarray = bands.sum(axis=1, dtype=np.uint64).T
+        return mixed
 
 
-def repeated(keys: Sequence[int] | np.ndarray) -> np.ndarray:
+def repeated(values: np.ndarray) -> np.ndarray:
     """Which of some keys stand earlier, too: bool [N]."""
-    values = np.asarray(keys, dtype=np.uint64)
     order = np.argsort(values, kind="stable")
     again = np.zeros(len(values), dtype=bool)
     again[order[1:]] = values[order[1:]] == values[order[:-1]]

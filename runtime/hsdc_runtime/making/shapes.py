@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
+from hsdc_schemas.errors import did_you_mean
 from hsdc_schemas.making import FieldShape, Shape, Take
 
 UNKNOWN, MISSING, TYPE, VALUE, BROKEN, ENCODING, UNMATCHED = "E613", "E612", "E614", "E606", "E610", "E601", "E616"
-REASONS: Mapping[str, str] = {
-    UNKNOWN: "a key is not declared",
-    MISSING: "a declared key is missing",
-    TYPE: "a value is of the wrong type",
-    VALUE: "a value is not allowed",
-    BROKEN: "the record is no valid JSON",
-    ENCODING: "the record is not UTF-8",
-    UNMATCHED: "a pattern finds nothing",
-}
+EMPTY, NUL = "E611", "E609"
 _TYPES: Mapping[str, Any] = {"text": str, "number": float, "integer": int, "truth": bool, "texts": list[str]}
+_ESCAPED_KEY = re.compile(rb'\\.[^"\\]*"[ \t\r\n]*:', re.DOTALL)
+_UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
 
 Value = Any
 Columns = tuple[Value, ...]
@@ -34,16 +32,29 @@ class Rejected:
 
     code: str
     message: str
+    hint: str = ""
 
 
 @dataclass(frozen=True)
 class Fitting:
-    """A shape, ready to read records: `names` are the columns that every shape gives, in one order."""
+    """A shape, ready to read records: `taken` gives the columns that every shape gives, in one order.
+
+    `lines` decodes lines of one record each, all at once; `keys` is how often each key stands in a record, where every
+    record has every key, else None.
+    """
 
     name: str
     decode: Callable[[bytes], Any]
+    lines: Callable[[bytes], list[Any]]
     convert: Callable[[Any], Any]
-    columns: Callable[[Any], Columns | Rejected]
+    taken: Callable[[Any], Columns]
+    plain: bool
+    keys: Mapping[bytes, int] | None
+    known: tuple[str, ...]
+
+
+class UnmatchedError(Exception):
+    """A pattern finds nothing."""
 
 
 class Fittings:
@@ -52,43 +63,107 @@ class Fittings:
     def __init__(self, shapes: Mapping[str, Shape], wanted: Sequence[str], names: Sequence[str]) -> None:
         self._fittings = tuple(_fitting(name, shapes[name], tuple(names)) for name in wanted)
 
+    def of_lines(self, block: bytes, lines: int) -> list[Columns] | None:
+        """The columns of so many whole lines, if each is sound and of the first shape; None where one may not be.
+
+        That a line is one record follows from where lines begin and end: between records alone stands `}` before `{`.
+        A key that stands twice, or is written with an escape, makes the counts of keys differ or shows a backslash.
+        """
+        first = self._fittings[0]
+        ends = b"}\r\n{" if block.endswith(b"\r\n") else b"}\n{"
+        if first.keys is None or not block.startswith(b"{") or block.count(ends) != lines - 1:
+            return None
+        if b"\\u0000" in block or any(block.count(key) != lines * times for key, times in first.keys.items()):
+            return None
+        if b"\\" in block and _ESCAPED_KEY.search(block):
+            return None
+        try:
+            records = first.lines(block)
+            return list(map(first.taken, records)) if len(records) == lines else None
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnmatchedError):
+            return None
+
     def of_json(self, data: bytes) -> Columns | Rejected:
         """The columns of one record as JSON."""
-        return self._first(lambda fitting: fitting.decode(data))
+        found = self._first(lambda fitting: fitting.decode(data))
+        if type(found) is Rejected and not data.strip():
+            return Rejected(EMPTY, "the line is empty", "remove it")
+        twice = None if type(found) is Rejected else _twice(data)
+        return found if twice is None else Rejected(BROKEN, f"the key '{twice[:64]}' stands twice", "keep one of them")
 
     def of_value(self, value: Any) -> Columns | Rejected:
         """The columns of one record that is decoded already."""
+        if (odd := _not_finite(value)) is not None:
+            return Rejected(TYPE, f"the value of '{odd}' is no finite number", "leave it null, and declare it nullable")
         return self._first(lambda fitting: fitting.convert(value))
 
     def _first(self, read: Callable[[Fitting], Any]) -> Columns | Rejected:
-        first: Rejected | None = None
+        faults = []
         for fitting in self._fittings:
             try:
-                return fitting.columns(read(fitting))
-            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-                first = first or _rejected(error, fitting.name, len(self._fittings))
-        assert first is not None
-        return first
+                found = fitting.taken(read(fitting))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnmatchedError) as error:
+                faults.append((fitting.name, _rejected(error, fitting.known)))
+                continue
+            if any("\0" in value for value in found if type(value) is str):
+                return Rejected(NUL, "the record holds an escaped NUL character", "remove it")
+            return found
+        first = faults[0][1]
+        if len(faults) == 1 or first.code in (ENCODING, BROKEN):
+            return first
+        told = "; ".join(f"as '{name}', {fault.message}" for name, fault in faults)
+        return Rejected(first.code, f"no shape fits: {told}", "declare another shape, or mend the record")
+
+
+def column_names(shapes: Mapping[str, Shape], id: str, text: str) -> tuple[str, ...]:
+    """The columns in the order in which rows have them: id and text, then the others by name."""
+    found = {column for shape in shapes.values() for column in shape.columns}
+    return tuple(dict.fromkeys((id, text, *sorted(found))))
+
+
+def types(shapes: Mapping[str, Shape], names: Iterable[str]) -> dict[str, str]:
+    """The type of each column: a field's where all shapes agree, a number where some are integers, else a text."""
+    return {name: _type({_type_in(shape, name) for shape in shapes.values()}) for name in names}
+
+
+def _type(found: set[str]) -> str:
+    if len(found) == 1:
+        return next(iter(found))
+    return "number" if found == {"number", "integer"} else "text"
+
+
+def _type_in(shape: Shape, name: str) -> str:
+    taken = shape.columns[name]
+    take = Take(path=taken) if isinstance(taken, str) else taken
+    return "text" if take.path is None or take.pattern is not None else shape.fields[take.path].type
 
 
 def _fitting(name: str, shape: Shape, names: tuple[str, ...]) -> Fitting:
     root = _tree(shape.fields)
     model, places = _struct(name, root)
     decoder = msgspec.json.Decoder(model)
-    return Fitting(name, decoder.decode, lambda value: msgspec.convert(value, model), _columns(names, shape, places))
+    taken, plain = _taken(names, shape, places)
+    keys = Counter(json.dumps(key).encode() for key in _keys(root))
+    whole = all(field.required and key.isascii() for key, field in shape.fields.items())
+    known = tuple(shape.fields)
+    return Fitting(
+        name,
+        decoder.decode,
+        decoder.decode_lines,
+        lambda value: msgspec.convert(value, model),
+        taken,
+        plain,
+        keys if whole else None,
+        known,
+    )
 
 
-def _columns(names: tuple[str, ...], shape: Shape, places: Mapping[str, str]) -> Callable[[Any], Any]:
+def _taken(names: tuple[str, ...], shape: Shape, places: Mapping[str, str]) -> tuple[Callable[[Any], Columns], bool]:
     declared = [shape.columns[name] for name in names]
     if len(names) > 1 and all(isinstance(item, str) for item in declared):  # the usual case, in one call
-        return attrgetter(*(places[str(path)] for path in declared))
+        return attrgetter(*(places[str(path)] for path in declared)), True
     takes = [_take(item, places, name) for name, item in zip(names, declared, strict=True)]
-
-    def taken(record: Any) -> Columns | Rejected:
-        found = tuple(take(record) for take in takes)
-        return next((value for value in found if isinstance(value, Rejected)), found)
-
-    return taken
+    return lambda record: tuple(take(record) for take in takes), False
 
 
 def _tree(fields: Mapping[str, FieldShape]) -> dict[str, Any]:
@@ -100,6 +175,13 @@ def _tree(fields: Mapping[str, FieldShape]) -> dict[str, Any]:
             node = node.setdefault(key, {})
         node[last] = field
     return root
+
+
+def _keys(tree: Mapping[str, Any]) -> Iterable[str]:
+    for key, item in tree.items():
+        yield key
+        if not isinstance(item, FieldShape):
+            yield from _keys(item)
 
 
 def _struct(name: str, tree: Mapping[str, Any], prefix: str = "", path: str = "") -> tuple[Any, dict[str, str]]:
@@ -117,14 +199,13 @@ def _struct(name: str, tree: Mapping[str, Any], prefix: str = "", path: str = ""
             fields.append((attribute, below))
             places |= inner
     ordered = sorted(fields, key=len)  # what has a default comes last
-    return msgspec.defstruct(f"Record_{name}", ordered, rename=rename, forbid_unknown_fields=True), places
+    made = msgspec.defstruct(f"Record_{name}", ordered, rename=rename, forbid_unknown_fields=True, gc=False)
+    return made, places
 
 
 def _field(attribute: str, field: FieldShape) -> tuple[Any, ...]:
-    kind = Literal[field.allowed] if field.allowed else _TYPES[field.type]  # type: ignore[valid-type]
+    kind = Literal[field.allowed] if field.allowed else _TYPES[field.type]
     if field.minimum is not None or field.maximum is not None:
-        from typing import Annotated
-
         kind = Annotated[kind, msgspec.Meta(ge=field.minimum, le=field.maximum)]
     if field.nullable or not field.required:
         kind = kind | None
@@ -142,23 +223,58 @@ def _take(taken: str | Take, places: Mapping[str, str], column: str) -> Callable
 
     def matched(record: Any) -> Value:
         found = pattern.search(str(get(record) or ""))
-        return found.group(1) if found else Rejected(UNMATCHED, f"the pattern of '{column}' finds nothing")
+        if found is None or found.group(1) is None:
+            raise UnmatchedError(f"the pattern of '{column}' finds nothing in '{take.path}'")
+        return found.group(1)
 
     return matched
 
 
-def _rejected(error: Exception, name: str, shapes: int) -> Rejected:
-    text = str(error)
-    code = TYPE
-    if isinstance(error, UnicodeDecodeError) or "utf-8" in text:
-        code, text = ENCODING, "the record is not UTF-8"
+def _twice(data: bytes) -> str | None:
+    """A key that stands twice in one object, which decoders pass over."""
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(items)
+        if len(found) < len(items):
+            raise KeyError(next(key for key, count in Counter(key for key, _ in items).items() if count > 1))
+        return found
+
+    try:
+        json.loads(data, object_pairs_hook=pairs)
+    except KeyError as error:
+        return str(error.args[0])
+    return None
+
+
+def _not_finite(value: Any, name: str = "") -> str | None:
+    if type(value) is dict:
+        inner = (_not_finite(item, f"{name}.{key}" if name else str(key)) for key, item in value.items())
+        return next((found for found in inner if found is not None), None)
+    return name if type(value) is float and not math.isfinite(value) else None
+
+
+def _rejected(error: Exception, known: tuple[str, ...]) -> Rejected:
+    text, hint = str(error), ""
+    if isinstance(error, UnmatchedError):
+        code = UNMATCHED
+    elif isinstance(error, UnicodeDecodeError) or "surrogate" in text:
+        code, text, hint = ENCODING, "the record is not UTF-8", "save the file as UTF-8"
     elif not isinstance(error, msgspec.ValidationError):
-        code = BROKEN
-    elif "unknown field" in text:
-        code = UNKNOWN
+        code, hint = BROKEN, "write one whole JSON object for each record; NaN and Infinity are no JSON"
+    elif (found := _UNKNOWN.search(text)) is not None:
+        code, hint = UNKNOWN, did_you_mean(found.group(1)[:64], known)
     elif "missing required field" in text:
         code = MISSING
-    elif "Invalid enum value" in text or "Expected `float` >" in text or "<=" in text or ">=" in text:
+    elif "Invalid enum value" in text or " >= " in text or " <= " in text:
         code = VALUE
-    told = text.replace("`", "'")
-    return Rejected(code, told if shapes == 1 else f"no shape fits; '{name}': {told}")
+    elif text.startswith("Expected `object`") and text.endswith(("`array`", "`str`", "`int`", "`null`", "`bool`")):
+        code = EMPTY
+    else:
+        code = TYPE
+    return Rejected(code, _told(text), hint)
+
+
+def _told(text: str) -> str:
+    """In the words of a field's path: `$.score` is the key score."""
+    text = re.sub(r" - at `\$\.?(.*)`$", lambda found: f" at '{found.group(1)}'" if found.group(1) else "", text)
+    return text.replace("`", "'")[:300]

@@ -4,81 +4,132 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
-from hsdc_runtime.making.assign import DROPPED, beyond, drawn, leaks, named, passing, rank
-from hsdc_runtime.making.likeness import key
+from hsdc_runtime.making.assign import beyond, drawn, leaks, ranks
+from hsdc_runtime.making.filters import Passing, named, passing, written
+from hsdc_runtime.making.kept import DROPPED, Columns, Layout, batches_of, placed
+from hsdc_runtime.making.likeness import keys
 from hsdc_runtime.work import Interrupted, Made, Work
+from hsdc_schemas.digests import canonical
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
-from hsdc_schemas.making import DataExperiment, DrawnSplits, Expect, GivenSplits, Leakage, Sample, SourceSplits
+from hsdc_schemas.making import DataExperiment, DrawnSplits, GivenSplits, SourceSplits
+from hsdc_schemas.records import shown
 from hsdc_schemas.stages import typed
 
-PULSE = 65536  # rows between two looks at whether to stop
+ELSEWHERE = "another split"
 SHOWN = 10
-
-Row = dict[str, Any]
+_FILLER = {"shapes": {"any": {"fields": {"id": {}}, "columns": {"id": "id"}}}, "outputs": {"rows": {"kind": "rows"}}}
 
 
 def filter_rows(work: Work) -> Made:
-    """One byte for each row that was read: the number of its split, 255 where it is not kept."""
-    plan, path = _plan(work.experiment), work.needs["read"]["rows"].path
-    seen = _seen(work, plan, path)
-    splits = np.frombuffer(seen.splits, dtype=np.uint8).copy()
-    if isinstance(plan.splits, DrawnSplits):
-        kept = np.flatnonzero(splits != DROPPED)
-        units = seen.units.codes[kept] if plan.splits.group is not None else None
-        ranks = np.frombuffer(seen.ranks, dtype=np.uint64)[kept]
-        splits[kept] = drawn(tuple(plan.splits.shares.values()), ranks, seen.strata.codes[kept], units)
-    keys = np.frombuffer(seen.keys, dtype=np.uint64)
-    same, near = leaks(plan.leakage, keys, seen.texts, splits)
-    _leak(plan.leakage.exact, same, "stands in a later split, too", path, plan)
-    _leak(plan.leakage.similar, near, "is nearly that of a row in a later split", path, plan)
-    _drop(seen, splits, same, f"{plan.leakage.column} in a later split")
-    _drop(seen, splits, near, f"{plan.leakage.column} nearly in a later split")
-    if plan.sample is not None:
-        ranks = np.frombuffer(seen.draws, dtype=np.uint64)
-        _drop(seen, splits, beyond(plan.sample.rows, ranks, seen.drawn_by.codes, splits), "outside the sample")
-    counts = {name: int((splits == number).sum()) for number, name in enumerate(plan.names)}
-    _expected(plan.expect, counts, splits, path)
-    target = work.folder / "splits.bin"
-    target.write_bytes(splits.tobytes())
-    filtered = {name: dict(sorted(found.items())) for name, found in seen.filtered.items()}
-    return Made({"splits": target}, {"names": list(plan.names), "kept": counts, "filtered": filtered})
+    """One byte for each row that was read: the number of its split, 255 where it is not kept; and why it is not."""
+    whole = typed(DataExperiment, {"kind": "data", **_FILLER, **work.experiment})
+    needs = work.needs["read"]
+    layout, path = Layout.read(needs["layout"].path), needs["rows"].path
+    seen = _Seen(whole, layout, _whole_sources(whole, layout, path))
+    for rows in batches_of(path):
+        if work.stop():
+            raise Interrupted("stopped while filtering rows")
+        seen.add(rows)
+        work.progress(seen.rows, seen.rows, {})
+    splits = _assigned(whole, layout, path, seen)
+    counts = [int((splits == number).sum()) for number in range(len(whole.split_names))]
+    kept = dict(zip(whole.split_names, counts, strict=True))
+    sources = _accounts(layout, seen)
+    files = {"splits": work.folder / "splits.bin", "counts": work.folder / "counts.json"}
+    files["splits"].write_bytes(splits.tobytes())
+    files["counts"].write_bytes(canonical({"names": list(kept), "sources": sources}) + b"\n")
+    return Made(files, {"kept": kept, "sources": sources})
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """What is asked of rows."""
-
-    id: str
-    rules: tuple[tuple[str, Callable[[Row], bool]], ...]
-    splits: GivenSplits | DrawnSplits | SourceSplits
-    names: tuple[str, ...]
-    own: Mapping[str, str | None]
-    leakage: Leakage
-    sample: Sample | None
-    expect: Expect
+def _accounts(layout: Layout, seen: _Seen) -> dict[str, dict[str, Any]]:
+    """What became of the records of each source: read = kept + filtered + rejected."""
+    found = {}
+    for (name, counts), filtered in zip(layout.sources.items(), seen.filtered, strict=True):
+        kept = counts["kept"] - filtered.total()
+        found[name] = {**counts, "kept": kept, "filtered": {why: count for why, count in sorted(filtered.items())}}
+    return found
 
 
-def _plan(experiment: Mapping[str, Any]) -> _Plan:
-    filler = {"shapes": {"any": {"fields": {"id": {}}, "columns": {"id": "id"}}}, "outputs": {"rows": {"kind": "rows"}}}
-    whole = typed(DataExperiment, {"kind": "data", **filler, **experiment})
-    return _Plan(
-        whole.id,
-        tuple((named(rule), passing(rule)) for rule in whole.filters),
-        whole.splits,
-        whole.split_names,
-        {name: source.split for name, source in whole.sources.items()},
-        whole.leakage,
-        whole.sample,
-        whole.expect,
-    )
+class _Seen:
+    """What is remembered of rows when they have passed, no more than the rest of the stage asks for."""
+
+    def __init__(self, whole: DataExperiment, layout: Layout, taken_whole: frozenset[str]) -> None:
+        self._whole, place = whole, layout.names.index
+        self._rules: list[tuple[str, int, Passing]] = [
+            (named(rule), place(rule.column), passing(rule)) for rule in whole.filters
+        ]
+        draw = whole.splits if isinstance(whole.splits, DrawnSplits) else None
+        self._source_of = layout.source_of(sum(counts["kept"] for counts in layout.sources.values()))
+        self._split = [_split_of(whole, name, taken_whole, place) for name in layout.sources]
+        leakage = whole.leakage
+        self._leak = place(leakage.column)
+        self._exact, self._similar = leakage.exact != "allow", leakage.similar != "allow"
+        self._id = place(whole.id)
+        self._stratify = [place(column) for column in draw.stratify] if draw is not None else []
+        self._unit = place(draw.group) if draw is not None and draw.group is not None else None
+        self._by = place(whole.sample.stratify) if whole.sample is not None and whole.sample.stratify else None
+        self._draw = draw
+        self.rows = 0
+        self.splits, self.keys, self.texts = bytearray(), array("q"), list[str]()
+        self.ranks, self.draws = array("Q"), array("Q")
+        self.strata, self.units, self.sampled = _Codes(), _Codes(), _Codes()
+        self.filtered: list[Counter[str]] = [Counter() for _ in layout.sources]
+
+    def add(self, rows: list[Columns]) -> None:
+        """Look at some rows, in their order."""
+        kept = list(range(len(rows)))
+        gone: dict[int, str] = {}
+        for name, place, passes in self._rules:
+            verdicts = passes([rows[at][place] for at in kept])
+            gone.update((at, name) for at, passed in zip(kept, verdicts, strict=True) if not passed)
+            kept = [at for at, passed in zip(kept, verdicts, strict=True) if passed]
+        self._take(rows, gone)
+        if self._exact or self._similar:
+            texts = [written(row[self._leak]) for row in rows]
+            self.keys.extend(keys(texts) if self._exact else ())
+            self.texts.extend(texts if self._similar else ())
+        if self._draw is not None:
+            by = self._id if self._unit is None else self._unit
+            self.ranks.frombytes(ranks(self._draw.seed, [written(row[by]) for row in rows]).tobytes())
+            if self._stratify:
+                self.strata.extend([tuple(written(row[place]) for place in self._stratify) for row in rows])
+            if self._unit is not None:
+                self.units.extend([written(row[self._unit]) for row in rows])
+        if self._whole.sample is not None:
+            self.draws.frombytes(ranks(self._whole.sample.seed, [row[self._id] for row in rows]).tobytes())
+            if self._by is not None:
+                self.sampled.extend([written(row[self._by]) for row in rows])
+        self.rows += len(rows)
+
+    def _take(self, rows: list[Columns], gone: Mapping[int, str]) -> None:
+        """The split of each row that the filters left; one that is drawn is 0 for now."""
+        sources = self._source_of[self.rows : self.rows + len(rows)]
+        bounds = [0, *(np.flatnonzero(np.diff(sources)) + 1).tolist(), len(rows)] if len(rows) else [0]
+        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+            source = int(sources[start])
+            splits, filtered = self._split[source](rows[start:end]), self.filtered[source]
+            for at, name in gone.items():
+                if start <= at < end:
+                    splits[at - start] = DROPPED
+                    filtered[name] += 1
+            elsewhere = splits.count(DROPPED) - sum(start <= at < end for at in gone)
+            if elsewhere:
+                filtered[ELSEWHERE] += elsewhere
+            self.splits += splits
+
+    def drop(self, splits: np.ndarray, found: np.ndarray, name: str) -> None:
+        """Take rows out, and count them under a name."""
+        found = found & (splits != DROPPED)
+        splits[found] = DROPPED
+        for source, count in zip(*np.unique(self._source_of[found], return_counts=True), strict=True):
+            self.filtered[int(source)][name] += int(count)
 
 
 class _Codes:
@@ -88,169 +139,105 @@ class _Codes:
         self._known: dict[Any, int] = {}
         self._codes = array("i")
 
-    def add(self, value: Any) -> None:
-        self._codes.append(self._known.setdefault(value, len(self._known)))
+    def extend(self, values: list[Any]) -> None:
+        known = self._known
+        self._codes.extend([known.setdefault(value, len(known)) for value in values])
 
-    @property
-    def codes(self) -> np.ndarray:
-        return np.frombuffer(self._codes, dtype=np.int32)
-
-
-@dataclass
-class _Seen:
-    """What is remembered of rows when they have passed, no more than the rest of the stage asks for."""
-
-    splits: bytearray = field(default_factory=bytearray)
-    keys: array[int] = field(default_factory=lambda: array("Q"))
-    texts: list[str] = field(default_factory=list)
-    ranks: array[int] = field(default_factory=lambda: array("Q"))
-    draws: array[int] = field(default_factory=lambda: array("Q"))
-    units: _Codes = field(default_factory=_Codes)
-    strata: _Codes = field(default_factory=_Codes)
-    drawn_by: _Codes = field(default_factory=_Codes)
-    sources: _Codes = field(default_factory=_Codes)
-    filtered: dict[str, Counter[str]] = field(default_factory=dict)
+    def codes(self, rows: int) -> np.ndarray:
+        """The number of each row's value; all the same where nothing was asked for."""
+        return np.frombuffer(self._codes, dtype=np.int32) if self._codes else np.zeros(rows, dtype=np.int32)
 
 
-def _seen(work: Work, plan: _Plan, path: Path) -> _Seen:
-    seen = _Seen()
-    whole = _whole_sources(plan, path)
-    draw = plan.splits if isinstance(plan.splits, DrawnSplits) else None
-    similar, column = plan.leakage.similar != "allow", plan.leakage.column
-    for number, row in enumerate(rows(path)):
-        if number % PULSE == 0 and work.stop():
-            raise Interrupted("stopped while filtering rows")
-        counted = seen.filtered.setdefault(row["source"], Counter())
-        why = next((name for name, passes in plan.rules if not passes(row)), None)
-        split = DROPPED if why is not None else _split(plan, row, whole)
-        if why is not None or split == DROPPED:
-            counted[why or "another split"] += 1
-        seen.splits.append(split)
-        text = str(row[column])
-        seen.keys.append(key(text))
-        seen.sources.add(row["source"])
-        if similar:
-            seen.texts.append(text)
-        if draw is not None:
-            seen.ranks.append(rank(draw.seed, str(row[draw.group or plan.id])))
-            seen.strata.add(tuple(row[name] for name in draw.stratify))
-            seen.units.add(row[draw.group] if draw.group is not None else 0)
-        if plan.sample is not None:
-            seen.draws.append(rank(plan.sample.seed, row[plan.id]))
-            seen.drawn_by.add(row[plan.sample.stratify] if plan.sample.stratify else 0)
-    return seen
+def _split_of(
+    whole: DataExperiment, source: str, taken_whole: frozenset[str], place: Callable[[str], int]
+) -> Callable[[list[Columns]], bytearray]:
+    """The numbers of the splits of a source's rows."""
+    names, own = whole.split_names, whole.sources[source].split
+    match whole.splits:
+        case GivenSplits(column=column, names=given) if source not in taken_whole:
+            at = place(column)
+            number = {value: names.index(name) for value, name in given.items() if own in (None, name)}
+            return lambda rows: bytearray(number.get(written(row[at]), DROPPED) for row in rows)
+        case GivenSplits() | SourceSplits():
+            fixed = bytes([names.index(own or "all")])
+            return lambda rows: bytearray(fixed * len(rows))
+        case _:
+            return lambda rows: bytearray(len(rows))
 
 
-def rows(path: Path) -> Iterator[Row]:
-    """The rows of a file, one after another."""
-    decode = msgspec.json.Decoder().decode
-    with path.open("rb", buffering=1 << 20) as file:
-        for line in file:
-            yield decode(line)
-
-
-def _split(plan: _Plan, row: Row, whole: frozenset[str]) -> int:
-    """The number of a row's split; 0 for now where splits are drawn."""
-    match plan.splits:
-        case DrawnSplits():
-            return 0
-        case SourceSplits():
-            return plan.names.index(plan.own[row["source"]] or "all")
-        case GivenSplits(column=column, names=names):
-            own = plan.own[row["source"]]
-            if row["source"] in whole and own is not None:
-                return plan.names.index(own)
-            named_here = names.get(str(row[column]))
-            fits = named_here is not None and own in (None, named_here)
-            return plan.names.index(named_here) if fits and named_here is not None else DROPPED
-
-
-def _whole_sources(plan: _Plan, path: Path) -> frozenset[str]:
+def _whole_sources(whole: DataExperiment, layout: Layout, path: Path) -> frozenset[str]:
     """Sources none of whose rows is of the split that they are declared for: an error, or taken whole."""
-    if not isinstance(plan.splits, GivenSplits):
+    given = whole.splits
+    if not isinstance(given, GivenSplits):
         return frozenset()
-    found: dict[str, set[str]] = {name: set() for name in plan.own}
-    for row in rows(path):
-        found[row["source"]].add(str(row[plan.splits.column]))
-    whole, faults = set(), []
-    for name, own in plan.own.items():
-        if own is None or any(plan.splits.names.get(value) == own for value in found[name]):
-            continue
-        if plan.splits.on_missing == "use_all":
-            whole.add(name)
-            continue
-        told = ", ".join(sorted(found[name])[:5]) or "none"
-        message = f"no row of '{name}' is of its split '{own}'; its '{plan.splits.column}' says: {told}"
+    own = {name: whole.sources[name].split for name in layout.sources}
+    if not any(own.values()):
+        return frozenset()
+    found, names, at = {name: Counter[str]() for name in own}, list(own), layout.names.index(given.column)
+    source_of, number = layout.source_of(sum(counts["kept"] for counts in layout.sources.values())).tolist(), 0
+    for rows in batches_of(path):
+        for row in rows:
+            found[names[source_of[number]]][written(row[at])] += 1
+            number += 1
+    without = [name for name in names if own[name] and not any(given.names.get(v) == own[name] for v in found[name])]
+    if given.on_missing == "use_all":
+        return frozenset(without)
+    faults = []
+    for name in without:
+        told = ", ".join(f"{shown(value)} ({count:,})" for value, count in found[name].most_common(5)) or "nothing"
+        message = f"no row of '{name}' is of its split '{own[name]}'; its column '{given.column}' holds {told}"
         hint = "mend 'names' under 'splits', or write 'on_missing: use_all' to take every row"
         faults.append(Diagnostic("E618", Exit.NO, message, None, hint))
     if faults:
         raise HsdcError(faults)
-    return frozenset(whole)
+    return frozenset()
 
 
-def _leak(how: str, found: np.ndarray, what: str, path: Path, plan: _Plan) -> None:
-    places = np.flatnonzero(found).tolist()
-    if how != "raise" or not places:
-        return
-    hint = "group by what the rows share under 'splits', or write 'drop' under 'leakage'"
-    wanted = set(places[:SHOWN])
-    told = [row for number, row in enumerate(rows(path)) if number in wanted]
-    faults = [
-        Diagnostic(
-            "E617",
-            Exit.NO,
-            f"the text of row '{row[plan.id]}' {what}: '{str(row[plan.leakage.column])[:60]}'",
-            None,
-            hint,
-        )
-        for row in told
-    ]
-    if len(places) > SHOWN:
-        faults.append(Diagnostic("E617", Exit.NO, f"{len(places) - SHOWN} more rows are so", None, hint))
-    raise HsdcError(faults)
-
-
-def _drop(seen: _Seen, splits: np.ndarray, found: np.ndarray, name: str) -> None:
-    found &= splits != DROPPED
-    if not found.any():
-        return
-    splits[found] = DROPPED
-    sources = list(seen.filtered)
-    for source, count in zip(*np.unique(seen.sources.codes[found], return_counts=True), strict=True):
-        seen.filtered[sources[source]][name] += int(count)
-
-
-def _expected(expect: Expect, counts: Mapping[str, int], splits: np.ndarray, path: Path) -> None:
-    """Hold the result against what it must be; all that differs is named."""
-    total = sum(counts.values())
-    found = {f"rows of {name}": ({**counts, "all": total}[name], bounds) for name, bounds in expect.rows.items()}
-    columns = {*expect.counts, *expect.shares}
-    values = {column: Counter[str]() for column in columns}
-    if columns:
-        for number, row in enumerate(rows(path)):
-            if splits[number] != DROPPED:
-                for column in columns:
-                    values[column][str(row[column])] += 1
-    for column, wanted in expect.counts.items():
-        found |= {f"rows with {column} {value}": (values[column][value], bounds) for value, bounds in wanted.items()}
-    for column, shared in expect.shares.items():
-        for value, bounds in shared.items():
-            found[f"the share of {column} {value}"] = (values[column][value] / total if total else 0.0, bounds)
-    hint = "mend the sources or the filters, or what is expected"
-    faults = []
-    for what, (value, bounds) in found.items():
-        low = float("-inf") if bounds.minimum is None else bounds.minimum
-        high = float("inf") if bounds.maximum is None else bounds.maximum
-        if not low <= value <= high:
-            told = f"{what}: {value:.6g}, expected {_between(bounds.minimum, bounds.maximum)}"
-            faults.append(Diagnostic("E619", Exit.NO, told, None, hint))
+def _assigned(whole: DataExperiment, layout: Layout, path: Path, seen: _Seen) -> np.ndarray:
+    """The split of every row, when all have been seen: draws, texts that stand in two splits, the sample."""
+    splits = np.frombuffer(bytes(seen.splits), dtype=np.uint8).copy()
+    if isinstance(whole.splits, DrawnSplits):
+        kept = np.flatnonzero(splits != DROPPED)
+        units = seen.units.codes(seen.rows)[kept] if whole.splits.group is not None else None
+        places = np.frombuffer(seen.ranks, dtype=np.uint64)[kept] if len(seen.ranks) else np.zeros(0, np.uint64)
+        shares = tuple(whole.splits.shares[name] for name in whole.split_names)
+        splits[kept] = drawn(shares, places, seen.strata.codes(seen.rows)[kept], units)
+    leakage = whole.leakage
+    values = np.frombuffer(seen.keys, dtype=np.int64) if len(seen.keys) else np.zeros(0, np.int64)
+    same, near = leaks(leakage, values, seen.texts, splits)
+    view = _View(path, layout.names.index(whole.id), layout.names.index(leakage.column), whole.split_names)
+    faults = view.faults(same, splits, "stands in a later split, too") if leakage.exact == "raise" else []
+    if leakage.similar == "raise":
+        faults += view.faults(near, splits, f"is like that of a row in a later split, by {leakage.similarity:g}")
     if faults:
         raise HsdcError(faults)
+    seen.drop(splits, same, f"{leakage.column} in a later split")
+    seen.drop(splits, near, f"{leakage.column} nearly in a later split")
+    if whole.sample is not None and seen.rows:
+        draws = np.frombuffer(seen.draws, dtype=np.uint64)
+        outside = beyond(whole.sample.rows, draws, seen.sampled.codes(seen.rows), splits)
+        seen.drop(splits, outside, "outside the sample")
+    return splits
 
 
-def _between(low: float | None, high: float | None) -> str:
-    if low is not None and low == high:
-        return f"{low:.6g}"
-    return " and ".join(
-        [*([f"at least {low:.6g}"] if low is not None else []), *([f"at most {high:.6g}"] if high is not None else [])]
-    )
+@dataclass(frozen=True)
+class _View:
+    """Rows again, to name some of them."""
+
+    path: Path
+    id: int
+    column: int
+    names: tuple[str, ...]
+
+    def faults(self, found: np.ndarray, splits: np.ndarray, what: str) -> list[Diagnostic]:
+        """The first of some rows whose text may not be where it is, and how many there are."""
+        places = np.flatnonzero(found).tolist()
+        hint = "group by what the rows share under 'splits', or write 'drop' under 'leakage'"
+        told = [
+            f"the text of row {shown(row[self.id])} in '{self.names[splits[number]]}' {what}: "
+            f"{shown(written(row[self.column]))}"
+            for number, row in placed(self.path, dict.fromkeys(places[:SHOWN]))
+        ]
+        if len(places) > SHOWN:
+            told.append(f"of {len(places) - SHOWN:,} more rows the text {what}")
+        return [Diagnostic("E617", Exit.NO, message, None, hint) for message in told]

@@ -3,133 +3,164 @@
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import numpy as np
 
-from hsdc_runtime.making.files import records
+from hsdc_runtime.making.files import Batch, batches
+from hsdc_runtime.making.kept import Layout, batches_of
 from hsdc_runtime.making.likeness import repeated
-from hsdc_runtime.making.shapes import Columns, Fittings, Rejected
+from hsdc_runtime.making.shapes import Columns, Fittings, Rejected, column_names, types
 from hsdc_runtime.work import Interrupted, Made, Work
-from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place
+from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 from hsdc_schemas.making import Shape, Source
+from hsdc_schemas.records import shown
+from hsdc_schemas.rows import MOST_REJECTED
 from hsdc_schemas.stages import typed
 
-BLANK, TWICE = "E603", "E604"
+BLANK_ID, TWICE, BLANK_TEXT = "E603", "E604", "E605"
 SHOWN = 20
-PULSE = 65536  # rows between two looks at whether to stop
-
-Faults = list[tuple[str, str, int, str]]  # code, source, line, message
 
 
 def read_records(work: Work) -> Made:
-    """A line for each row: its columns, and the source as `source`; every rejected record is counted by its reason.
+    """A line for each row: its columns; every rejected record is counted by its reason.
 
     HsdcError with the first rejected records where more are rejected, for a reason, than `rejects` allows.
     """
     experiment = work.experiment
     shapes = {name: typed(Shape, shape) for name, shape in experiment["shapes"].items()}
-    names = tuple(next(iter(shapes.values())).columns)
-    path = work.folder / "rows.jsonl"
-    reader = _Reader(work, names, names.index(experiment["id"]))
-    with path.open("wb", buffering=1 << 20) as file:
+    names = column_names(shapes, experiment["id"], experiment["text"])
+    path, layout = work.folder / "rows.jsonl", work.folder / "layout.json"
+    reader = _Reader(work, names)
+    with path.open("wb") as file:
         for name, declared in experiment["sources"].items():
             source = typed(Source, declared)
             fittings = Fittings(shapes, source.shapes, names)
             own = tuple(shapes[shape] for shape in source.shapes)
-            found = records(work.inputs.splits[name], source.source, source.format, fittings, own)
-            for line in reader.rows(name, source.source, found):
-                file.write(line)
-    allowed: Mapping[str, int] = experiment["rejects"]
-    faults = [fault for fault in reader.faults if reader.reasons[fault[0]] > allowed.get(fault[0], 0)]
-    if faults:
-        raise HsdcError(_diagnostics(faults, sum(reader.reasons.values())))
-    repetitions = _repetitions(path, experiment["id"], reader.keys)
-    if repetitions:
+            found = batches(work.inputs.splits[name], source.source, source.format, fittings, own)
+            for lines in reader.rows(name, source.source, found):
+                file.write(lines)
+    reader.require(experiment["rejects"])
+    if repetitions := reader.repetitions(path):
         raise HsdcError(repetitions)
-    return Made({"rows": path}, {"splits": reader.counts, "columns": list(names), "rows": reader.kept})
+    Layout(types(shapes, names), reader.counts).write(layout)
+    facts = {"sources": reader.counts, "columns": list(names), "rows": len(reader.keys)}
+    return Made({"rows": path, "layout": layout}, facts)
 
 
 class _Reader:
     """Writes rows and counts what becomes of records."""
 
-    def __init__(self, work: Work, names: tuple[str, ...], place: int) -> None:
-        self.work, self.place = work, place
-        self.names = (*names, "source")
-        self.faults: Faults = []
-        self.reasons: Counter[str] = Counter()
-        self.counts: dict[str, dict[str, Any]] = {}
+    def __init__(self, work: Work, names: tuple[str, ...]) -> None:
+        self.work = work
+        self._id, self._text = (names.index(work.experiment[column]) for column in ("id", "text"))
+        self._faults: list[tuple[Rejected, Place]] = []
+        self._reasons: Counter[str] = Counter()
+        self._starts: list[int] = []
+        self._places: list[tuple[str, Sequence[int]]] = []
+        self.counts: dict[str, dict[str, object]] = {}
         self.keys = array("q")
-        self.kept = 0
 
-    def rows(self, name: str, shown: str, found: Iterator[tuple[int, Columns | Rejected]]) -> Iterator[bytes]:
-        encode, names, place, keys = msgspec.json.Encoder().encode, self.names, self.place, self.keys
+    def rows(self, name: str, shown: str, found: Iterator[Batch]) -> Iterator[bytes]:
+        encode = msgspec.json.Encoder().encode_lines
         rejected: Counter[str] = Counter()
-        read = before = len(keys)
-        for line, columns in found:
-            read += 1
-            if read % PULSE == 0:
-                self._pulse(name, read)
-            if type(columns) is Rejected:
-                self._reject(rejected, columns.code, shown, line, columns.message)
-                continue
-            identity = columns[place]
-            if not isinstance(identity, str) or not identity.strip():
-                self._reject(rejected, BLANK, shown, line, "the id is blank, or no text")
-                continue
-            keys.append(hash(identity))
-            yield encode(dict(zip(names, (*columns, name), strict=True))) + b"\n"
-        kept = len(keys) - before
-        told = {"filtered": {}, "rejected": dict(sorted(rejected.items()))}
-        self.counts[name] = {"read": kept + rejected.total(), "kept": kept, **told}
-        self.kept += kept
+        kept = 0
+        for batch in found:
+            if self.work.stop():
+                raise Interrupted("stopped while reading records")
+            self._judge(batch)
+            self._starts.append(len(self.keys))
+            self._places.append((shown, batch.places))
+            self.keys.extend(map(hash, map(itemgetter(self._id), batch.rows)))
+            kept += len(batch.rows)
+            for line, fault in batch.rejected:
+                self._reject(rejected, fault, Place(shown, line))
+            self.work.progress(kept, kept, {"source": name})
+            yield encode(batch.rows)
+        read = kept + rejected.total()
+        if read == 0:
+            hint = "fill it, or name another file for this source"
+            raise fail("E624", Exit.NO, f"'{shown}' holds no rows", None, hint)
+        self.counts[name] = {"read": read, "kept": kept, "rejected": dict(sorted(rejected.items()))}
 
-    def _pulse(self, name: str, read: int) -> None:
-        if self.work.stop():
-            raise Interrupted("stopped while reading records")
-        self.work.progress(read, read, {"source": name})
+    def _judge(self, batch: Batch) -> None:
+        """Take rows without an id or a text out of a batch."""
+        ids, texts = (list(map(itemgetter(place), batch.rows)) for place in (self._id, self._text))
+        if {*map(type, ids), *map(type, texts)} <= {str} and all(map(str.strip, ids)) and all(map(str.strip, texts)):
+            return
+        rows: list[Columns] = []
+        places: list[int] = []
+        for row, place in zip(batch.rows, batch.places, strict=True):
+            if (fault := self._blank(row)) is not None:
+                batch.rejected.append((place, fault))
+            else:
+                rows.append(row)
+                places.append(place)
+        batch.rows, batch.places = rows, places
 
-    def _reject(self, rejected: Counter[str], code: str, shown: str, line: int, message: str) -> None:
-        rejected[code] += 1
-        self.reasons[code] += 1
-        if self.reasons[code] <= SHOWN:
-            self.faults.append((code, shown, line, message))
+    def _blank(self, row: Columns) -> Rejected | None:
+        for place, code, what in ((self._id, BLANK_ID, "id"), (self._text, BLANK_TEXT, "text")):
+            if not isinstance(row[place], str):
+                return Rejected("E614", f"the {what} is no text: {shown(str(row[place]))}", "write it in quotes")
+            if not row[place].strip():
+                return Rejected(code, f"the {what} is blank", "fill it in, or remove the row")
+        return None
 
+    def _reject(self, rejected: Counter[str], fault: Rejected, place: Place) -> None:
+        rejected[fault.code] += 1
+        self._reasons[fault.code] += 1
+        if self._reasons[fault.code] <= SHOWN:
+            self._faults.append((fault, place))
+        if self._reasons.total() > MOST_REJECTED:
+            message = f"more than {MOST_REJECTED:,} records are rejected; the first: {self._faults[0][0].message}"
+            raise fail("E629", Exit.NO, message, self._faults[0][1], "declare the shape that the records have")
 
-def _diagnostics(faults: Faults, total: int) -> list[Diagnostic]:
-    shown = faults[:SHOWN]
-    hint = "mend the records, declare a shape that fits them, or allow so many under 'rejects'"
-    found = [Diagnostic(code, Exit.NO, message, Place(source, line), hint) for code, source, line, message in shown]
-    if total > len(found):
-        found.append(Diagnostic("E417", Exit.NO, f"{total - len(found)} more records are rejected", None, hint))
-    return found
+    def require(self, allowed: Mapping[str, int]) -> None:
+        """HsdcError where records are rejected that may not be."""
+        faults = [found for found in self._faults if self._reasons[found[0].code] > allowed.get(found[0].code, 0)]
+        told = [
+            Diagnostic(fault.code, Exit.NO, fault.message, place, fault.hint) for fault, place in faults[:SHOWN]
+        ]
+        total = sum(count for code, count in self._reasons.items() if count > allowed.get(code, 0))
+        if total > len(told):
+            hint = "mend the records, declare a shape that fits them, or allow so many under 'rejects'"
+            told.append(Diagnostic("E417", Exit.NO, f"{total - len(told)} more records are rejected", None, hint))
+        if told:
+            raise HsdcError(told)
 
+    def place(self, number: int) -> Place:
+        """Where a row stands."""
+        batch = bisect_right(self._starts, number) - 1
+        source, lines = self._places[batch]
+        return Place(source, lines[number - self._starts[batch]])
 
-def _repetitions(path: Path, column: str, keys: Sequence[int]) -> list[Diagnostic]:
-    """Ids that stand twice: told from eight bytes each, and looked at again where these say so."""
-    values = np.frombuffer(keys, dtype=np.int64).astype(np.uint64) if len(keys) else np.zeros(0, np.uint64)
-    suspects = set(values[repeated(values)].tolist())
-    if not suspects:
-        return []
-    first: dict[str, int] = {}
-    found = []
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if int(values[number - 1]) in suspects:
-                row = msgspec.json.decode(line)
-                found += _twice(row, first, number, str(row[column]))
+    def repetitions(self, path: Path) -> list[Diagnostic]:
+        """Ids that stand twice: told from eight bytes each, and looked at again where these say so."""
+        values = np.frombuffer(self.keys, dtype=np.int64).astype(np.uint64) if self.keys else np.zeros(0, np.uint64)
+        suspects = values[repeated(values)]
+        if not len(suspects):
+            return []
+        first: dict[str, int] = {}
+        found: list[Diagnostic] = []
+        suspected, number = np.isin(values, suspects), 0
+        for rows in batches_of(path):
+            for row in rows:
+                if suspected[number]:
+                    before = first.setdefault(row[self._id], number)
+                    if before != number:
+                        found.append(self._twice(row[self._id], number, before))
+                number += 1
             if len(found) >= SHOWN:
                 break
-    return found
+        return found[:SHOWN]
 
-
-def _twice(row: dict[str, Any], first: dict[str, int], number: int, identity: str) -> list[Diagnostic]:
-    if identity not in first:
-        first[identity] = number
-        return []
-    message = f"the id '{identity[:64]}' of row {number} ({row['source']}) is that of row {first[identity]}"
-    return [Diagnostic(TWICE, Exit.NO, message, None, "give every row its own id")]
+    def _twice(self, identity: str, number: int, before: int) -> Diagnostic:
+        here, there = self.place(number), self.place(before)
+        where = f"line {there.line}" if here.path == there.path else f"line {there.line} of {there.path}"
+        message = f"the id {shown(identity)} is that of {where}"
+        return Diagnostic(TWICE, Exit.NO, message, here, "give every row its own id", ((message, there),))

@@ -1,0 +1,73 @@
+"""What is written of a row: its columns, a conversation with its answer, or a prompt and its response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hsdc_runtime.conversation import Conversation, rendered
+from hsdc_runtime.making.kept import Columns
+from hsdc_schemas.errors import Exit, did_you_mean, fail
+from hsdc_schemas.making import ChatOutput, PairsOutput, RowsOutput
+from hsdc_schemas.prompting import JsonAnswer, Prompt, Task, TextAnswer
+from hsdc_schemas.records import shown
+from hsdc_schemas.wording import worded
+
+Render = Callable[[Columns], Mapping[str, Any]]
+
+
+def rendering(
+    output: ChatOutput | PairsOutput | RowsOutput,
+    names: Sequence[str],
+    columns: tuple[str, str],
+    prompt: Prompt | None,
+    task: Task | None,
+) -> Render:
+    """How rows of these columns are written; `columns` are those of id and text."""
+    match output:
+        case ChatOutput():
+            assert prompt is not None and task is not None  # the compiler asks for both
+            return chat(names, columns, prompt, task)
+        case PairsOutput(prompt=asked, response=response):
+            return pairs(names, asked, response)
+        case RowsOutput():
+            return lambda row: dict(zip(names, row, strict=True))
+
+
+def chat(names: Sequence[str], columns: tuple[str, str], prompt: Prompt, task: Task) -> Render:
+    """The messages that ask about a row, as evaluation puts them, and the answer that means its label.
+
+    Templates and answers find the other columns that hold texts as fields; a null one is no field.
+    """
+    conversation = Conversation(prompt, task.labels)
+    place, text, target = names.index(columns[0]), names.index(columns[1]), names.index(task.target)
+    others = [(at, name) for at, name in enumerate(names) if at not in (place, text)]
+    form, labels = prompt.format, frozenset(task.labels)
+    needed = (form.field,) if isinstance(form, TextAnswer) else ()
+    further = form.fields if isinstance(form, JsonAnswer) else needed
+
+    def render(row: Columns) -> Mapping[str, Any]:
+        label = row[target]
+        if label not in labels:
+            message = f"{shown(str(label))} of row {shown(row[place])} is no label of the task '{task.target}'"
+            hint = did_you_mean(str(label)[:64], task.labels)
+            raise fail("E606", Exit.NO, message, None, f"{hint}; or filter such rows")
+        fields = {name: row[at] for at, name in others if isinstance(row[at], str)}
+        for name in needed:
+            if name not in fields:
+                message = f"row {shown(row[place])} has no text in '{name}', which is its answer"
+                raise fail("E612", Exit.NO, message, None, f"give the shapes a column '{name}', or filter such rows")
+        answer = worded(form, label, {name: fields[name] for name in further if name in fields})
+        return {"messages": [*conversation.about(row[text], fields), {"role": "assistant", "content": answer}]}
+
+    return render
+
+
+def pairs(names: Sequence[str], prompt: str, response: str) -> Render:
+    """A prompt and a response, by templates over the columns."""
+
+    def render(row: Columns) -> Mapping[str, Any]:
+        values = dict(zip(names, row, strict=True))
+        return {"prompt": rendered("prompt", prompt, values), "response": rendered("response", response, values)}
+
+    return render
