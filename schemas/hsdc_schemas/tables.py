@@ -281,7 +281,9 @@ FILTER = Stage(
 WRITE = Stage(
     "write",
     revision=1,
-    sections=tuple(f"experiment.{name}" for name in ("id", "text", "outputs", "prompt", "task", "length", "expect", "about")),
+    sections=tuple(
+        f"experiment.{name}" for name in ("id", "text", "outputs", "prompt", "task", "length", "expect", "about")
+    ),
     inputs=(),
     needs=("read", "filter"),
     outputs=("card", "croissant"),

@@ -54,7 +54,8 @@ MEDIA = {"jsonl": "application/jsonlines", "parquet": "application/vnd.apache.pa
 
 @dataclass(frozen=True)
 class File:
-    """A file that was written: an output in one split; `fields` are the columns of its rows, with their types."""
+    """A file that was written: an output in one split; `fields` are the paths of what a row holds, with
+    their types."""
 
     output: str
     split: str
@@ -187,8 +188,9 @@ def croissant(told: Told) -> bytes:
 def _records(file: File) -> dict[str, Any]:
     name = f"{file.output}/{file.split}"
     fields = []
-    for column, kind in file.fields.items():
-        extract = {"jsonPath": f"$.{column}"} if file.format == "jsonl" else {"column": column}
+    for path, kind in file.fields.items():
+        column = path.rpartition(".")[2]
+        extract = {"jsonPath": f"$.{path}"} if file.format == "jsonl" else {"column": column}
         field = {"@type": "cr:Field", "@id": f"{name}/{column}", "name": column, "dataType": KINDS[kind]}
         field["source"] = {"fileObject": {"@id": file.name}, "extract": extract}
         fields.append({**field, "repeated": True} if kind == "texts" else field)

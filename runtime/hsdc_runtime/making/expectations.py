@@ -9,9 +9,7 @@ from hsdc_schemas.errors import Diagnostic, Exit
 from hsdc_schemas.making import Between, Expect
 
 
-def unexpected(
-    expect: Expect, rows: Mapping[str, int], values: Mapping[str, Counter[str]]
-) -> Iterator[Diagnostic]:
+def unexpected(expect: Expect, rows: Mapping[str, int], values: Mapping[str, Counter[str]]) -> Iterator[Diagnostic]:
     """Every figure that is outside its bounds; `rows` are per split, `values` per column and value over all splits."""
     hint = "mend the sources or the filters, or what is expected"
     for what, found, bounds in _figures(expect, {**rows, "all": sum(rows.values())}, values):

@@ -41,8 +41,8 @@ def similarity(one: frozenset[int], other: frozenset[int]) -> float:
 class Near:
     """Texts seen so far; tells, of a new one, which earlier one it is nearly the same as.
 
-    Locality-sensitive hashing of MinHash signatures finds candidates (Broder 1997; Leskovec et al. 2014, chapter 3), and
-    the similarity of the sets of shingles decides. The same in every process: no hash is salted.
+    Locality-sensitive hashing of MinHash signatures finds candidates (Broder 1997; Leskovec et al. 2014, chapter 3),
+    and the similarity of the sets of shingles decides. The same in every process: no hash is salted.
     """
 
     def __init__(self, least: float, shingle: int = 3, seed: int = 1) -> None:

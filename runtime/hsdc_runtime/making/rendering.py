@@ -26,7 +26,8 @@ def rendering(
     """How rows of these columns are written; `columns` are those of id and text."""
     match output:
         case ChatOutput():
-            assert prompt is not None and task is not None  # the compiler asks for both
+            assert prompt is not None  # the compiler asks for both
+            assert task is not None
             return chat(names, columns, prompt, task)
         case PairsOutput(prompt=asked, response=response):
             return pairs(names, asked, response)

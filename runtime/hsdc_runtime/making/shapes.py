@@ -222,12 +222,19 @@ def _take(taken: str | Take, places: Mapping[str, str], column: str) -> Callable
     pattern = re.compile(take.pattern, re.DOTALL)
 
     def matched(record: Any) -> Value:
-        found = pattern.search(str(get(record) or ""))
+        found = pattern.search(_written(get(record)))
         if found is None or found.group(1) is None:
             raise UnmatchedError(f"the pattern of '{column}' finds nothing in '{take.path}'")
         return found.group(1)
 
     return matched
+
+
+def _written(value: Value) -> str:
+    """What a pattern looks at: a text, the texts of a list, or a number as it is written."""
+    if isinstance(value, list):
+        return "; ".join(value)
+    return "" if value is None else str(value)
 
 
 def _twice(data: bytes) -> str | None:

@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +54,7 @@ def _accounts(layout: Layout, seen: _Seen) -> dict[str, dict[str, Any]]:
     found = {}
     for (name, counts), filtered in zip(layout.sources.items(), seen.filtered, strict=True):
         kept = counts["kept"] - filtered.total()
-        found[name] = {**counts, "kept": kept, "filtered": {why: count for why, count in sorted(filtered.items())}}
+        found[name] = {**counts, "kept": kept, "filtered": dict(sorted(filtered.items()))}
     return found
 
 
@@ -112,7 +113,7 @@ class _Seen:
         """The split of each row that the filters left; one that is drawn is 0 for now."""
         sources = self._source_of[self.rows : self.rows + len(rows)]
         bounds = [0, *(np.flatnonzero(np.diff(sources)) + 1).tolist(), len(rows)] if len(rows) else [0]
-        for start, end in zip(bounds[:-1], bounds[1:], strict=True):
+        for start, end in pairwise(bounds):
             source = int(sources[start])
             splits, filtered = self._split[source](rows[start:end]), self.filtered[source]
             for at, name in gone.items():

@@ -123,9 +123,7 @@ class _Reader:
     def require(self, allowed: Mapping[str, int]) -> None:
         """HsdcError where records are rejected that may not be."""
         faults = [found for found in self._faults if self._reasons[found[0].code] > allowed.get(found[0].code, 0)]
-        told = [
-            Diagnostic(fault.code, Exit.NO, fault.message, place, fault.hint) for fault, place in faults[:SHOWN]
-        ]
+        told = [Diagnostic(fault.code, Exit.NO, fault.message, place, fault.hint) for fault, place in faults[:SHOWN]]
         total = sum(count for code, count in self._reasons.items() if count > allowed.get(code, 0))
         if total > len(told):
             hint = "mend the records, declare a shape that fits them, or allow so many under 'rejects'"

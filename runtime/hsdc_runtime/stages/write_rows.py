@@ -12,7 +12,7 @@ import numpy as np
 
 from hsdc_runtime.making.card import File, Told, card, croissant
 from hsdc_runtime.making.expectations import unexpected
-from hsdc_runtime.making.kept import DROPPED, Columns, Layout, batches_of
+from hsdc_runtime.making.kept import Columns, Layout, batches_of
 from hsdc_runtime.making.rendering import Render, rendering
 from hsdc_runtime.making.tally import Tally
 from hsdc_runtime.making.writers import JsonLines, Parquet
@@ -24,7 +24,10 @@ from hsdc_schemas.records import shown
 from hsdc_schemas.stages import typed
 
 OUTPUTS = {"rows": RowsOutput, "chat": ChatOutput, "pairs": PairsOutput}
-FIELDS = {"chat": {"messages": "texts"}, "pairs": {"prompt": "text", "response": "text"}}
+FIELDS = {
+    "chat": {"messages[*].role": "texts", "messages[*].content": "texts"},
+    "pairs": {"prompt": "text", "response": "text"},
+}
 SHOWN = 10
 
 
@@ -151,7 +154,8 @@ class _Writing:
 
     def _over(self, rows: Sequence[Columns]) -> list[int]:
         """How many tokens each row is over the limit, in the output where it is longest."""
-        assert self.limit is not None and self._tokens is not None
+        assert self.limit is not None
+        assert self._tokens is not None
         longest = np.zeros(len(rows), dtype=np.int64)
         ids = [row[self._id] for row in rows]
         for name in self._limited:
