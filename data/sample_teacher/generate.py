@@ -49,13 +49,14 @@ def content(number: int, status: str) -> dict[str, str]:
     """The four texts of a record."""
     product, users = pick(PRODUCTS, number, "product"), pick(USERS, number, "users")
     place = pick(PLACES, number, "place")
-    needs = [pick(NEEDS, number, "need", at) for at in range(2)]
+    first = pick(NEEDS, number, "need")
+    needs = [first, pick(tuple(need for need in NEEDS if need != first), number, "another need")]
     other = pick(OTHERS, number, "other")
     asked = [*needs, f"handle {other}"] if status == "conflicts" else needs
     notes = {
         "aligned": "every requirement serves the vision",
         "needs_adjustment": f"nothing says how {users} find an entry",
-        "conflicts": f"{other} are what the vision leaves out",
+        "conflicts": f"the vision leaves out {other}",
     }
     return {
         "concept": f"{product} number {number} for {users} in {place}.",

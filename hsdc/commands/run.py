@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
-from hsdc import scores_view
+from hsdc import rows_view, scores_view
 from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
 from hsdc.terminal import show_diagnostics, without_secrets
@@ -262,7 +262,7 @@ def _show_pooled(root: Path, manifests: Sequence[Manifest]) -> None:
 def _show(outcome: Outcome) -> None:
     record = outcome.record
     print()
-    print("\n".join(scores_view.scores(record)))
+    print("\n".join([*rows_view.rows(record), *scores_view.scores(record)]))
     print()
     print("\n".join([*scores_view.verdict(record), _written(outcome)]))
     print()

@@ -179,13 +179,13 @@ class _Writing:
             if self.limit.over == "truncate":
                 what += ", and a shorter text does not help"
             hint = "raise 'length.maximum', or write 'over: truncate' or 'over: drop'"
-            self._faults.append(Diagnostic("E632", Exit.NO, what, None, hint))
+            self._faults.append(Diagnostic("E631", Exit.NO, what, None, hint))
 
     def require(self) -> None:
         """HsdcError where rows are too long, or the result is not what is expected."""
         faults = self._faults
         if self._too_long > SHOWN:
-            faults.append(Diagnostic("E632", Exit.NO, f"{self._too_long - SHOWN:,} more rows are too long"))
+            faults.append(Diagnostic("E631", Exit.NO, f"{self._too_long - SHOWN:,} more rows are too long"))
         values: dict[str, Counter[str]] = {}
         for tally in self.tallies.values():
             for column, counts in tally.shares().items():
