@@ -86,7 +86,13 @@ def by_hand(number: int, score: float) -> dict[str, object]:
     prompt = f"You own the product.\nConcept: {texts['concept']}\n```yaml REQUIREMENTS\n{texts['requirements']}\n```\n"
     output = f"```yaml VISION\n{texts['vision']}\n```\n```yaml REVIEW\n{texts['review']}\n```\n"
     tier = pick(TIERS, number, "tier")
-    return {"concept_id": f"concept-{number:04}-conflict", "tier": tier, "prompt": prompt, "output": output, "score": score}
+    return {
+        "concept_id": f"concept-{number:04}-conflict",
+        "tier": tier,
+        "prompt": prompt,
+        "output": output,
+        "score": score,
+    }
 
 
 def main() -> None:
