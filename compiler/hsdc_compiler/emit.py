@@ -115,10 +115,19 @@ def _change(leaves: Leaves, path: str, old: Node | None, new: Node) -> None:
         if name not in after:
             _change(leaves, f"{path}.{name}", item, _NOTHING)
     for name, item in after.items():
-        if before.get(name) is not item:
-            _change(leaves, f"{path}.{name}", before.get(name), item)
+        was = before.get(name)
+        if was is item:
+            continue
+        if type(item.value) is dict or (was is not None and type(was.value) is dict):
+            _change(leaves, f"{path}.{name}", was, item)
+        else:
+            leaves[f"{path}.{name}"] = _leaf(f"{path}.{name}", item)
     if not after and new is not _NOTHING:
-        leaves[path] = b"%b:[%b]" % (_scalar(path), b",".join(map(_layer, new.layers())))
+        leaves[path] = _leaf(path, new)
+
+
+def _leaf(path: str, node: Node) -> bytes:
+    return b"%b:[%b]" % (_scalar(path), b",".join(map(_layer, node.layers())) if node.under else _layer(node))
 
 
 def _layer(node: Node) -> bytes:

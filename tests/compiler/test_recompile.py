@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +20,8 @@ from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.publish import write
 from hsdc_compiler.recompile import recompile
 from hsdc_compiler.stamp import STAMPS, unchanged
+from hsdc_schemas.digests import canonical, canonical_ready
+from hsdc_schemas.factors import essence, ready_essence
 from tests.repository import FILES, ROWS, RUN1, derived
 
 MORE = {
@@ -230,3 +235,23 @@ def test_any_edits_in_any_order_come_to_what_compiling_all_comes_to(root: Path, 
             for path, data in draw.sample(sorted(kept.items()), len(kept) // 2):
                 put(path, data.decode())
             compiled(root)
+
+
+def test_shipped_experiments_are_canonical_in_one_walk() -> None:
+    project = Path(__file__).resolve().parents[2]
+    found = compile_project(project, lock=False).resolved
+    assert {run.experiment.kind for run in found.values()} >= {"encoder", "prompt"}
+    for run in found.values():
+        assert canonical_ready(ready_essence(run.experiment)) == canonical(essence(run.experiment))
+
+
+def test_the_process_ends_with_the_code_and_all_that_was_said(root: Path) -> None:
+    call = [sys.executable, "-m", "hsdc", "compile", "--check", "--json"]
+    here = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    done = subprocess.run(call, cwd=root, env=here, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert {run["run"] for run in json.loads(done.stdout)["runs"]} == ALL
+    edit(root, "specs/run1.yaml", "hidden: 32", "hidden: 64")
+    assert subprocess.run(call, cwd=root, env=here, check=False).returncode == 1
+    with Path("/dev/full").open("w") as full:
+        assert subprocess.run(call, cwd=root, env=here, stdout=full, check=False).returncode == 4

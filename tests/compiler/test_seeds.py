@@ -9,9 +9,9 @@ import pytest
 from hsdc_compiler.node import Node
 from hsdc_compiler.parse import parse
 from hsdc_runtime.nn.randomness import derive_seed
-from hsdc_schemas.digests import canonical
+from hsdc_schemas.digests import canonical, canonical_ready
 from hsdc_schemas.encoder import Training
-from hsdc_schemas.factors import essence
+from hsdc_schemas.factors import essence, ready_essence
 from hsdc_schemas.stages import typed
 
 REST = "epochs: 1\nlearning_rate: 1.0e-5\noptimizer: {kind: adamw}\nrows_per_step: 1\n"
@@ -26,6 +26,7 @@ def training(seed: str) -> Training:
 def test_a_seed_survives(seed: int) -> None:
     found = training(str(seed))
     assert found.seed == seed
+    assert canonical_ready(ready_essence(found)) == canonical(essence(found))
     again = typed(Training, json.loads(canonical(essence(found))))
     assert again == found
     assert type(again.seed) is int

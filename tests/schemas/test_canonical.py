@@ -7,7 +7,7 @@ import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hsdc_schemas.digests import LARGEST, canonical, from_json
+from hsdc_schemas.digests import HOLE, LARGEST, Text, canonical, from_json, ready, template
 
 TEXTS = st.text(alphabet=st.characters(exclude_categories=["Cs"]))
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
@@ -33,3 +33,12 @@ def test_numbers(value: float) -> None:
 def test_what_has_no_canonical_bytes(value: object) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - the library's and msgspec's messages differ
         canonical(value)
+
+
+@given(st.dictionaries(TEXTS, VALUES), st.lists(st.tuples(TEXTS, VALUES), max_size=3))
+def test_a_template_is_filled_to_the_same_bytes(rest: dict[str, object], holes: list[tuple[str, object]]) -> None:
+    fills = dict(holes)
+    order = [fills[key] for key in sorted(fills, key=lambda key: key.encode("utf-16-be"))]
+    open_ = template({"a": {**ready(rest), **dict.fromkeys(fills, HOLE)}, "%b": "100%"})
+    text = Text(open_, tuple(map(canonical, order)))
+    assert bytes(text) == rfc8785.dumps({"a": {**rest, **fills}, "%b": "100%"})  # type: ignore[dict-item]
