@@ -28,9 +28,9 @@ def on_processes(manifest: Manifest, processes: int | None) -> Manifest:
     if processes in (None, execution.processes):
         return manifest
     if not execution.elastic:
-        message = f"'{manifest.run}' is not elastic: {execution.processes} processes are part of what it gives"
+        number = f"the number of its processes, {execution.processes}, is part of what it gives"
         hint = f"set elastic: true in the execution of profile {manifest.profile}, and compile"
-        raise fail("E438", Exit.SPEC, message, None, hint)
+        raise fail("E438", Exit.SPEC, f"'{manifest.run}' is not elastic: {number}", None, hint)
     changed = execution.model_copy(update={"processes": processes})
     return manifest.model_copy(update={"execution": changed})
 

@@ -214,7 +214,7 @@ def test_without_elastic_the_number_of_processes_is_part_of_the_run(fresh: Path,
     assert next(name for name in keys[0] if keys[0][name] != keys[1][name]) == "train"
     answer = hsdc("run", "base", "--processes", "2")
     assert answer.code == 2
-    assert "error[E438] 'base' is not elastic: 3 processes" in answer.err
+    assert "error[E438] 'base' is not elastic: the number of its processes, 3, is part of" in answer.err
 
 
 def planned(root: Path) -> dict[str, str]:
