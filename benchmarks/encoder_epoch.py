@@ -12,7 +12,7 @@ from benchmarks.processes import spend
 from benchmarks.results import Requirement, Result, Table
 from benchmarks.workspace import workspace
 from hsdc.api import load_manifest
-from hsdc_runtime.nn.step import r_drop_alpha
+from hsdc_runtime.nn.encoder_learner import r_drop_alpha
 
 RUN, AT_ONCE = "run4", "run4_r_drop_at_once"
 PHASES = {"without R-Drop": RUN, "with R-Drop": AT_ONCE}

@@ -16,10 +16,10 @@ from benchmarks.counts import Both, Work, steps
 from benchmarks.padded import PaddedWay
 from hsdc_runtime.events import Event, StageProgress, StageStarted
 from hsdc_runtime.inputs import verify_inputs
-from hsdc_runtime.nn import loop
+from hsdc_runtime.nn import encoder_training, loop
 from hsdc_runtime.nn.batches import Rows
+from hsdc_runtime.nn.encoder_learner import r_drop_alpha
 from hsdc_runtime.nn.model import Classifier, initialise, load_encoder
-from hsdc_runtime.nn.step import r_drop_alpha
 from hsdc_runtime.nn.tensors import load_rows
 from hsdc_runtime.run import run
 from hsdc_runtime.store import Store
@@ -178,7 +178,7 @@ def losses_without_dropout(prepared: Prepared, checkpoints: Path, wanted: int) -
         pairs.append((way.step(planned[at.step - 1], alpha, at.step - 1, at.steps).loss, at.loss))
 
     with suppress(loop.Interrupted):
-        loop.train(
+        encoder_training.train(
             ours,
             prepared.train,
             prepared.validation,

@@ -21,7 +21,7 @@ from benchmarks.trainer.way import BATCH, Way
 from hsdc.api import load_manifest
 from hsdc_runtime.environment import peak_memory
 from hsdc_runtime.events import Event, StageStarted
-from hsdc_runtime.nn import loop
+from hsdc_runtime.nn import encoder_training, loop
 from hsdc_runtime.nn.products import Linear
 from hsdc_runtime.run import run
 from hsdc_runtime.work import Interrupted
@@ -121,7 +121,7 @@ def _train(classifier: Any, made: Prepared, way: Way, wanted: int, checkpoints: 
 
     experiment = made.manifest.experiment
     with suppress(loop.Interrupted):
-        loop.train(
+        encoder_training.train(
             classifier,
             made.train,
             made.validation,

@@ -14,9 +14,10 @@ from hsdc_runtime.environment import OPTIMIZER, WORKSPACE, before_the_framework
 from hsdc_runtime.nn.acceleration import accelerator_for
 from hsdc_runtime.nn.checkpoint import tensor_digests, weights_of
 from hsdc_runtime.nn.determinism import deterministic
+from hsdc_runtime.nn.encoder_learner import EncoderLearner as Learner
 from hsdc_runtime.nn.losses import head_losses
 from hsdc_runtime.nn.optimizer import adamw
-from hsdc_runtime.nn.step import Learner, take_step
+from hsdc_runtime.nn.step import take_step
 from hsdc_schemas.errors import HsdcError
 from hsdc_schemas.spec import Execution
 

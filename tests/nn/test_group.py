@@ -18,8 +18,9 @@ from torch import distributed
 from hsdc_runtime.nn import group as groups
 from hsdc_runtime.nn import step as steps
 from hsdc_runtime.nn.checkpoint import tensor_digests
+from hsdc_runtime.nn.encoder_training import train
 from hsdc_runtime.nn.group import Gradients, Group, joined
-from hsdc_runtime.nn.loop import Interrupted, NonFiniteLoss, Progress, train
+from hsdc_runtime.nn.loop import Interrupted, NonFiniteLoss, Progress
 from hsdc_schemas.encoder import EarlyStopping, JointOversampling, RDrop, Schedule
 from hsdc_schemas.spec import Execution
 

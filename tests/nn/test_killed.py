@@ -16,7 +16,8 @@ import pytest
 
 from hsdc_runtime.nn import loop
 from hsdc_runtime.nn.checkpoint import Snapshot, tensor_digests
-from hsdc_runtime.nn.loop import Progress, Trained, train
+from hsdc_runtime.nn.encoder_training import train
+from hsdc_runtime.nn.loop import Progress, Trained
 from hsdc_schemas.encoder import EarlyStopping, JointOversampling, RDrop, Schedule
 from hsdc_schemas.spec import Execution
 

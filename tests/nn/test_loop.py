@@ -15,7 +15,8 @@ from transformers import get_linear_schedule_with_warmup
 
 from hsdc_runtime.nn.batches import predict
 from hsdc_runtime.nn.checkpoint import tensor_digests
-from hsdc_runtime.nn.loop import NonFiniteLoss, Progress, Trained, train
+from hsdc_runtime.nn.encoder_training import train
+from hsdc_runtime.nn.loop import NonFiniteLoss, Progress, Trained
 from hsdc_runtime.nn.losses import balanced_weights
 from hsdc_runtime.nn.sampling import epoch_order
 from hsdc_schemas.encoder import EarlyStopping, RDrop, Schedule, Shuffle

@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from hsdc_runtime.nn.checkpoint import tensor_digests
-from hsdc_runtime.nn.loop import Interrupted, Progress, Trained, train
+from hsdc_runtime.nn.encoder_training import train
+from hsdc_runtime.nn.loop import Interrupted, Progress, Trained
 from hsdc_schemas.encoder import EarlyStopping, JointOversampling, RDrop, Schedule
 from hsdc_schemas.spec import Execution
 

@@ -14,11 +14,12 @@ from torch.nn import functional as F
 
 from hsdc_runtime.nn.acceleration import accelerator_for
 from hsdc_runtime.nn.batches import Rows
+from hsdc_runtime.nn.encoder_learner import EncoderLearner as Learner
 from hsdc_runtime.nn.losses import head_losses, step_loss, symmetric_kl
 from hsdc_runtime.nn.optimizer import adamw
 from hsdc_runtime.nn.randomness import derive_seed
 from hsdc_runtime.nn.sampling import micro_batches
-from hsdc_runtime.nn.step import Learner, NonFiniteLoss, take_step
+from hsdc_runtime.nn.step import NonFiniteLoss, take_step
 from hsdc_schemas.encoder import RDrop
 from hsdc_schemas.spec import Execution
 

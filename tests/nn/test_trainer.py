@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader
 from transformers import DistilBertConfig, DistilBertForSequenceClassification, Trainer, TrainingArguments
 
 from hsdc_runtime.nn.batches import Rows
-from hsdc_runtime.nn.loop import Trained, train
+from hsdc_runtime.nn.encoder_training import train
+from hsdc_runtime.nn.loop import Trained
 from hsdc_runtime.nn.model import Classifier
 from hsdc_runtime.nn.randomness import derive_seed
 from hsdc_runtime.nn.sampling import epoch_order, micro_batches, steps_of

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from hsdc_runtime.nn.acceleration import accelerator_for
-from hsdc_runtime.nn.batches import Rows
-from hsdc_runtime.nn.group import Group
-from hsdc_runtime.nn.losses import head_losses
-from hsdc_runtime.nn.model import Classifier
-from hsdc_runtime.nn.optimizer import adamw
-from hsdc_runtime.nn.sampling import epoch_order, joint_weights, steps_of
+from hsdc_runtime.nn.sampling import steps_of
 from hsdc_runtime.nn.state import State
 from hsdc_runtime.nn.step import Learner
-from hsdc_schemas.digests import digest_bytes, digest_json
-from hsdc_schemas.encoder import Head, JointOversampling, Shuffle, Training
+from hsdc_schemas.encoder import Training
+from hsdc_schemas.finetuning import AdapterTraining
 from hsdc_schemas.spec import Execution
-from hsdc_schemas.stages import for_keys
+
+Metrics = Mapping[str, float | None]
 
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """One training: the learner, what it is validated on, its plan of steps, and where its checkpoints are."""
+    """One training: the learner, what it is judged by, its plan of steps, and where its checkpoints are.
+
+    `evaluate` gives the metrics of the weights as they are, of which `metric` chooses the best epoch: the largest, or
+    with `least` the smallest. `order` gives the rows of an epoch counted from 0.
+    """
 
     learner: Learner
-    validation: Rows
-    row_weights: np.ndarray | None
-    bfloat16: bool
+    evaluate: Callable[[], Metrics]
+    metric: str
+    order: Callable[[int], np.ndarray]
     per_epoch: int
     total: int
     identity: str
     checkpoints: Path
     checkpoint_seconds: float
+    least: bool = False
 
     def finished(self, state: State) -> bool:
         """Whether nothing is left to do."""
@@ -45,50 +44,20 @@ class Course:
 
     def steps(self, epoch: int) -> list[np.ndarray]:
         """Rows of each step of an epoch counted from 0."""
-        training = self.learner.training
-        order = epoch_order(len(self.learner.data), self.row_weights, training.seed, epoch)
-        return steps_of(order, training.rows_per_step)[: self.total - epoch * self.per_epoch]
+        steps = steps_of(self.order(epoch), self.learner.training.rows_per_step)
+        return steps[: self.total - epoch * self.per_epoch]
+
+    def better(self, metric: float | None, than: float | None) -> bool:
+        """Whether a metric is a new best one; one that is undefined never is."""
+        if metric is None or than is None:
+            return metric is not None
+        return metric < than if self.least else metric > than
 
 
-def course(
-    classifier: Classifier,
-    data: Rows,
-    validation: Rows,
-    heads: Mapping[str, Head],
-    sampling: Shuffle | JointOversampling,
-    training: Training,
-    execution: Execution,
-    pad_id: int,
-    checkpoints: Path,
-    group: Group,
-) -> Course:
-    """The course that a training takes; ValueError without rows, RuntimeError where the device is not here."""
-    if not len(data):
+def step_counts(rows: int, training: Training | AdapterTraining, execution: Execution) -> tuple[int, int]:
+    """Optimizer steps of an epoch, and of the whole training under the limits; ValueError without rows."""
+    if not rows:
         raise ValueError("there are no rows to train on")
-    accelerator = accelerator_for(execution)
-    classifier.to(accelerator.device)
-    losses = head_losses(heads, data.targets, accelerator.device)
-    optimizer = adamw(classifier, training)
-    learner = Learner(
-        classifier, optimizer, accelerator, losses, data, pad_id, training, group, elastic=execution.elastic
-    )
-    per_epoch = ceil(len(data) / training.rows_per_step)
+    per_epoch = ceil(rows / training.rows_per_step)
     total = per_epoch * min(training.epochs, execution.limits.epochs or training.epochs)
-    specs = [part.model_dump(mode="json") for part in (training, sampling, *(heads[n] for n in sorted(heads)))]
-    specs.append(for_keys(execution.model_dump(mode="json")))
-    return Course(
-        learner=learner,
-        validation=validation,
-        row_weights=joint_weights(data.targets, heads, sampling) if isinstance(sampling, JointOversampling) else None,
-        bfloat16=execution.precision == "bfloat16",
-        per_epoch=per_epoch,
-        total=min(total, execution.limits.steps or total),
-        identity=digest_json([specs, sorted(heads), pad_id, _identity(data), _identity(validation)]),
-        checkpoints=checkpoints,
-        checkpoint_seconds=execution.checkpoint_seconds,
-    )
-
-
-def _identity(rows: Rows) -> list[Any]:
-    arrays = [rows.tokens, rows.offsets, *(rows.targets[name] for name in sorted(rows.targets))]
-    return [list(rows.ids), [digest_bytes(array.tobytes()) for array in arrays]]
+    return per_epoch, min(total, execution.limits.steps or total)

@@ -3,31 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from math import ceil, isfinite
-from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
 from torch import Tensor
 
-from hsdc_runtime.nn.batches import Rows, predict
-from hsdc_runtime.nn.checkpoint import Snapshot, load_checkpoint, read_checkpoint, save_checkpoint, weights_of
-from hsdc_runtime.nn.course import Course, course
-from hsdc_runtime.nn.determinism import deterministic
-from hsdc_runtime.nn.group import ALONE, Group
-from hsdc_runtime.nn.model import Classifier
+from hsdc_runtime.nn.checkpoint import Snapshot, load_checkpoint, read_checkpoint, save_checkpoint
+from hsdc_runtime.nn.course import Course
 from hsdc_runtime.nn.optimizer import learning_rate_factor, optimizer_tensors, restore_optimizer, set_learning_rate
 from hsdc_runtime.nn.state import State, after_epoch, after_step
 from hsdc_runtime.nn.step import NonFiniteLoss, take_step
-from hsdc_schemas.encoder import Head, JointOversampling, Shuffle, Training
-from hsdc_schemas.spec import Execution
 
-__all__ = ["Interrupted", "NonFiniteLoss", "Progress", "Trained", "train"]
+__all__ = ["Interrupted", "NonFiniteLoss", "Progress", "Trained", "follow"]
 
 Weights: TypeAlias = dict[str, Tensor]
-Score: TypeAlias = Callable[[dict[str, np.ndarray]], Mapping[str, float | None]]
 
 WRITING = "writing a checkpoint"
 
@@ -73,40 +64,25 @@ class Trained:
     counts: dict[str, int | bool]
 
 
-def train(
-    classifier: Classifier,
-    data: Rows,
-    validation: Rows,
-    *,
-    heads: Mapping[str, Head],
-    sampling: Shuffle | JointOversampling,
-    training: Training,
-    execution: Execution,
-    pad_id: int,
-    score: Score,
-    checkpoints: Path,
+def follow(
+    run: Course,
     observe: Callable[[Progress], None],
     stop: Callable[[], bool],
     doing: Callable[[str], None] = lambda what: None,
-    group: Group = ALONE,
 ) -> Trained:
-    """Train, going on from the newest checkpoint where there is one; the classifier is left with the last weights.
+    """Train, going on from the newest checkpoint where there is one; the learner is left with the last weights.
 
-    Every process of a group calls this with the same work; rank 0 alone observes, stops and writes, and has the result.
-    `doing` is told what is begun, for whoever watches that it ends.
-
-    `score` turns validation logits into metrics, of which training.best_metric (larger is better; None is no
-    improvement, ties keep the earlier epoch) chooses the weights. Interrupted once `stop()` is true between steps,
-    NonFiniteLoss at the step of one, ValueError without rows or where the checkpoints are of other work.
+    Every process of the learner's group calls this with the same work; rank 0 alone observes, stops and writes, and
+    has the result. `doing` is told what is begun, for whoever watches that it ends. A metric of None is no improvement,
+    and ties keep the earlier epoch. Interrupted once `stop()` is true between steps, NonFiniteLoss at the step of one,
+    ValueError where the checkpoints are of other work.
     """
-    deterministic(execution)
-    run = course(classifier, data, validation, heads, sampling, training, execution, pad_id, checkpoints, group)
     doing("reading the newest checkpoint")
     state, best = _resume(run)
     while not run.finished(state):
         state = _run_epoch(run, state, best, observe, stop, doing)
         doing(f"validating epoch {state.epoch + 1}")
-        state, best = _close_epoch(run, state, best, score)
+        state, best = _close_epoch(run, state, best)
         doing(WRITING)
         _save(run, state, best)
         observe(_evaluated(run, state))
@@ -122,7 +98,7 @@ def _run_epoch(
     doing: Callable[[str], None],
 ) -> State:
     """The steps of an epoch that are still to be taken; a checkpoint between two of them when it is time."""
-    run.learner.classifier.train()
+    run.learner.module.train()
     training, epoch, saved = run.learner.training, state.epoch, time.monotonic()
     for rows in run.steps(epoch)[state.step :]:
         asked = stop()
@@ -141,22 +117,13 @@ def _run_epoch(
     return state
 
 
-def _close_epoch(run: Course, state: State, best: Weights | None, score: Score) -> tuple[State, Weights | None]:
+def _close_epoch(run: Course, state: State, best: Weights | None) -> tuple[State, Weights | None]:
     """Validate, note the epoch's figures (means over its steps), and decide what is best and whether to stop."""
-    training, learner = run.learner.training, run.learner
-    logits = predict(
-        learner.classifier,
-        run.validation,
-        learner.pad_id,
-        training.tokens_per_micro_batch,
-        learner.accelerator.device,
-        run.bfloat16,
-        learner.group,
-    )
-    metrics = {name: value if value is not None and isfinite(value) else None for name, value in score(logits).items()}
-    metric = metrics[training.best_metric]
+    training = run.learner.training
+    metrics = {name: value if value is not None and isfinite(value) else None for name, value in run.evaluate().items()}
+    metric = metrics[run.metric]
     state = after_epoch(state, metrics, _rate(run, state))
-    if metric is not None and (state.best_metric is None or metric > state.best_metric):
+    if run.better(metric, state.best_metric):
         return replace(state, best_epoch=state.epoch, best_metric=metric, waited=0), _best(run)
     state = replace(state, waited=state.waited + 1)
     patience = training.early_stopping.patience if training.early_stopping else None
@@ -167,7 +134,7 @@ def _close_epoch(run: Course, state: State, best: Weights | None, score: Score) 
 
 def _best(run: Course) -> Weights | None:
     """A copy of the weights, where somebody will write it."""
-    return weights_of(run.learner.classifier) if run.learner.group.leads else None
+    return run.learner.weights() if run.learner.group.leads else None
 
 
 def _rate(run: Course, state: State) -> float:
@@ -193,7 +160,7 @@ def _progress(run: Course, state: State, epoch: int, loss: float, metric: float 
 
 def _evaluated(run: Course, state: State) -> Progress:
     entry = state.history[-1]
-    return _progress(run, state, state.epoch, entry["loss"], entry["metrics"][run.learner.training.best_metric])
+    return _progress(run, state, state.epoch, entry["loss"], entry["metrics"][run.metric])
 
 
 def _save(run: Course, state: State, best: Weights | None) -> None:
@@ -203,8 +170,8 @@ def _save(run: Course, state: State, best: Weights | None) -> None:
         return
     same = _best_is_current(state)
     tensors = {
-        "weights": best if best is not None and same else weights_of(learner.classifier),
-        "optimizer": optimizer_tensors(learner.optimizer, learner.classifier),
+        "weights": best if best is not None and same else learner.weights(),
+        "optimizer": optimizer_tensors(learner.optimizer, learner.module),
     }
     if best is not None and not same:
         tensors["best"] = best
@@ -232,8 +199,8 @@ def _resume(run: Course) -> tuple[State, Weights | None]:
         raise ValueError(f"the checkpoints in {run.checkpoints} are of other work")
     state = State(**{**fields, "history": tuple(fields["history"])})
     weights = dict(snapshot.tensors["weights"])
-    run.learner.classifier.load_state_dict(weights)
-    restore_optimizer(run.learner.optimizer, run.learner.classifier, snapshot.tensors["optimizer"])
+    run.learner.restore(weights)
+    restore_optimizer(run.learner.optimizer, run.learner.module, snapshot.tensors["optimizer"])
     best = weights if _best_is_current(state) else snapshot.tensors.get("best")
     return state, None if best is None else dict(best)
 
@@ -247,6 +214,6 @@ def _trained(run: Course, state: State, best: Weights | None) -> Trained:
         "epochs_run": state.epoch,
         "stopped_early": state.stopped_early,
     }
-    chosen = weights_of(run.learner.classifier) if best is None else best
+    chosen = run.learner.weights() if best is None else best
     epoch = state.epoch if state.best_epoch is None else state.best_epoch
     return Trained(dict(sorted(chosen.items())), epoch, state.best_metric, list(state.history), counts)

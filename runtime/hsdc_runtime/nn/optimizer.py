@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hsdc_runtime.nn.model import Classifier
 from hsdc_schemas.encoder import Schedule, Training
+from hsdc_schemas.finetuning import AdapterSchedule
 
 
 def adamw(classifier: Classifier, training: Training) -> torch.optim.AdamW:
@@ -22,18 +23,18 @@ def adamw(classifier: Classifier, training: Training) -> torch.optim.AdamW:
     )
 
 
-def optimizer_tensors(optimizer: torch.optim.Optimizer, classifier: Classifier) -> dict[str, Tensor]:
+def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
     """The optimizer's state as `PARAMETER/KEY` to tensor, on the CPU."""
     return {
         f"{name}/{key}": value.detach().to("cpu", copy=True).contiguous()
-        for name, parameter in classifier.named_parameters()
+        for name, parameter in module.named_parameters()
         for key, value in optimizer.state.get(parameter, {}).items()
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, classifier: Classifier, tensors: Mapping[str, Tensor]) -> None:
-    """Put back what `optimizer_tensors` gave; KeyError for a parameter that the classifier does not have."""
-    parameters = dict(classifier.named_parameters())
+def restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Put back what `optimizer_tensors` gave; KeyError for a parameter that the module does not have."""
+    parameters = dict(module.named_parameters())
     for path, value in tensors.items():
         name, key = path.rsplit("/", 1)
         parameter = parameters[name]
@@ -93,11 +94,18 @@ def _not_decayed(classifier: nn.Module) -> set[int]:
     return found
 
 
-def learning_rate_factor(schedule: Schedule, step: int, total_steps: int) -> float:
-    """Factor of the peak rate at a step, counted from 0: up from 0 over the warm-up, then down to 0 at total_steps."""
+def learning_rate_factor(schedule: Schedule | AdapterSchedule, step: int, total_steps: int) -> float:
+    """Factor of the peak rate at a step, counted from 0: up from 0 over the warm-up, then down to 0 at total_steps.
+
+    A constant schedule stays at 1 after the warm-up.
+    """
     warmup = math.ceil(schedule.warmup_ratio * total_steps)
+    if isinstance(schedule, AdapterSchedule):
+        warmup = warmup or schedule.warmup_steps
     if step < warmup:
         return step / warmup
+    if schedule.kind == "constant":
+        return 1.0
     left = (total_steps - step) / max(1, total_steps - warmup)
     if schedule.kind == "linear":
         return max(0.0, left)
@@ -117,15 +125,16 @@ def clip_gradients(classifier: Classifier, training: Training) -> dict[str, floa
     A part without a limit is measured only. A norm that is not finite leaves that part's gradients spoilt: look.
     """
     if training.head_max_grad_norm is None:
-        return {"global": _clip(classifier.parameters(), training.max_grad_norm)}
+        return {"global": clip(classifier.parameters(), training.max_grad_norm)}
     own = {name: list(classifier.head(name).parameters()) for name in sorted(training.head_max_grad_norm)}
     taken = {id(parameter) for parameters in own.values() for parameter in parameters}
-    norms = {name: _clip(parameters, training.head_max_grad_norm[name]) for name, parameters in own.items()}
+    norms = {name: clip(parameters, training.head_max_grad_norm[name]) for name, parameters in own.items()}
     rest = [parameter for parameter in classifier.parameters() if id(parameter) not in taken]
-    return {**norms, "encoder": _clip(rest, training.max_grad_norm)}
+    return {**norms, "encoder": clip(rest, training.max_grad_norm)}
 
 
-def _clip(parameters: Iterable[Tensor], limit: float | None) -> float:
+def clip(parameters: Iterable[Tensor], limit: float | None) -> float:
+    """The norm of the gradients of some parameters, which are scaled in place to a limit where there is one."""
     chosen = [parameter for parameter in parameters if parameter.grad is not None]
     norm = nn.utils.get_total_norm([parameter.grad for parameter in chosen])
     if limit is not None:

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import isfinite
+from typing import Protocol
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
-from hsdc_runtime.nn.batches import Rows
-from hsdc_runtime.nn.group import ALONE, Gradients, Group
-from hsdc_runtime.nn.losses import HeadLoss, StepLoss, step_loss
-from hsdc_runtime.nn.model import Classifier
-from hsdc_runtime.nn.optimizer import clip_gradients
+from hsdc_runtime.nn.group import Gradients, Group
 from hsdc_runtime.nn.randomness import derive_seed
-from hsdc_runtime.nn.sampling import MASKED, micro_batches
 from hsdc_schemas.encoder import Training
+from hsdc_schemas.finetuning import AdapterTraining
 
 
 class NonFiniteLoss(ArithmeticError):  # noqa: N818 - named for what it tells
@@ -30,21 +27,73 @@ class NonFiniteLoss(ArithmeticError):  # noqa: N818 - named for what it tells
 
 
 @dataclass(frozen=True, eq=False)
-class Learner:
-    """What an optimizer step needs: the model with its losses, the data that it learns from, and who shares the work.
+class Share:
+    """A micro-batch's share of its step's loss, detached: each row's [N], and that of each of the learner's heads."""
+
+    rows: Tensor
+    heads: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Portion:
+    """What a step computes: its micro-batches, and the function that takes one of them forward and back.
+
+    The function adds to the parameters' gradients. Tokens count every copy of a row, and padded ones include the real.
+    """
+
+    batches: list[np.ndarray]
+    backward: Callable[[np.ndarray], Share]
+    real_tokens: int
+    padded_tokens: int
+
+
+class Named(Protocol):
+    """Rows that have names."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Their names, in their order."""
+
+
+class Learner(Protocol):
+    """What learns: a module of which some parameters are trained, the loss of rows, and who shares the work.
 
     With `elastic`, gradients are added up micro-batch by micro-batch; without, process by process.
     """
 
-    classifier: Classifier
     optimizer: torch.optim.Optimizer
     accelerator: Accelerator
-    losses: Mapping[str, HeadLoss]
-    data: Rows
-    pad_id: int
-    training: Training
-    group: Group = ALONE
-    elastic: bool = False
+    training: Training | AdapterTraining
+    group: Group
+    elastic: bool
+
+    @property
+    def module(self) -> nn.Module:
+        """The module that computes the loss."""
+
+    @property
+    def data(self) -> Named:
+        """The rows that are learnt from."""
+
+    @property
+    def heads(self) -> tuple[str, ...]:
+        """Names of the parts that the loss is also shown in."""
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the losses."""
+
+    def portion(self, rows: np.ndarray, epoch: int) -> Portion:
+        """How the rows of a step are learnt, in an epoch counted from 0."""
+
+    def clip(self) -> dict[str, float]:
+        """Scale gradients in place as the training says; the norms before, by part."""
+
+    def weights(self) -> dict[str, Tensor]:
+        """A copy of what is trained, on the CPU, by name."""
+
+    def restore(self, weights: Mapping[str, Tensor]) -> None:
+        """Put back what `weights` gave."""
 
 
 @dataclass(frozen=True)
@@ -64,57 +113,34 @@ def take_step(learner: Learner, rows: np.ndarray, epoch: int, step: int, number:
 
     The learning rate must be set. NonFiniteLoss is raised before anything is updated.
     """
-    training, data, group, device = learner.training, learner.data, learner.group, learner.accelerator.device
-    alpha = r_drop_alpha(training, epoch)
-    copies = 1 if alpha is None else 2
-    labelled = {name: int((data.targets[name][rows] != MASKED).sum()) for name in learner.losses}
-    gradients = Gradients(learner.classifier.parameters(), group)
-    parts = micro_batches(rows, data.lengths, training.tokens_per_micro_batch, copies)
-    kind = {"dtype": next(learner.classifier.parameters()).dtype, "device": device}
+    group, portion = learner.group, learner.portion(rows, epoch)
+    parts = portion.batches
+    gradients = Gradients(learner.module.parameters(), group)
+    kind = {"dtype": learner.dtype, "device": learner.accelerator.device}
     by_row = [torch.zeros(len(part), **kind) for part in parts]
-    by_head = torch.zeros(len(parts), len(learner.losses), **kind)
+    by_head = torch.zeros(len(parts), len(learner.heads), **kind)
     learner.optimizer.zero_grad(set_to_none=True)
     for turn in range(0, len(parts), group.size):  # in a turn each process takes one micro-batch, as many as there are
         index, taken = turn + group.rank, min(group.size, len(parts) - turn)
         if index < len(parts):
-            torch.manual_seed(derive_seed(training.seed, "micro", epoch, step, index))
-            share = _backward(learner, parts[index], labelled, alpha)
-            by_row[index], by_head[index] = share.rows, torch.stack([share.heads[name] for name in learner.losses])
+            torch.manual_seed(derive_seed(learner.training.seed, "micro", epoch, step, index))
+            share = portion.backward(parts[index])
+            by_row[index], by_head[index] = share.rows, share.heads
         if learner.elastic:
             gradients.add(taken)
     if not learner.elastic:
         gradients.add(min(group.size, len(parts)))
     gradients.put()
-    loss = _finite_loss(group.united(torch.cat(by_row)), parts, data, epoch, number)
-    norms = clip_gradients(learner.classifier, training)
+    loss = _finite_loss(group.united(torch.cat(by_row)), parts, learner.data, epoch, number)
+    norms = learner.clip()
     if not all(map(isfinite, norms.values())):
-        raise NonFiniteLoss(epoch + 1, number, _names(data, rows), "gradient")
+        raise NonFiniteLoss(epoch + 1, number, _names(learner.data, rows), "gradient")
     learner.optimizer.step()
-    heads = dict(zip(learner.losses, group.united(by_head).sum(dim=0).tolist(), strict=True))
-    padded = sum(len(part) * int(data.lengths[part].max()) for part in parts) * copies
-    return Step(loss, heads, norms, len(rows), int(data.lengths[rows].sum()) * copies, padded)
+    heads = dict(zip(learner.heads, group.united(by_head).sum(dim=0).tolist(), strict=True))
+    return Step(loss, heads, norms, len(rows), portion.real_tokens, portion.padded_tokens)
 
 
-def r_drop_alpha(training: Training, epoch: int) -> float | None:
-    """Weight of R-Drop's divergence in an epoch counted from 0, or None where it is off."""
-    if training.r_drop is None or epoch < training.r_drop.warmup_epochs:
-        return None
-    return training.r_drop.alpha
-
-
-def _backward(learner: Learner, part: np.ndarray, labelled: Mapping[str, int], alpha: float | None) -> StepLoss:
-    """One micro-batch forward and back: its gradients are added to those of the parameters."""
-    data, device = learner.data, learner.accelerator.device
-    tokens, mask = data.pad(part, learner.pad_id, 1 if alpha is None else 2)
-    targets = {name: torch.from_numpy(data.targets[name][part]).to(device) for name in learner.losses}
-    with learner.accelerator.autocast():
-        logits = learner.classifier(tokens.to(device), mask.to(device))
-    share = step_loss(logits, targets, learner.losses, labelled, alpha)
-    learner.accelerator.backward(share.total)
-    return share
-
-
-def _finite_loss(rows: Tensor, parts: list[np.ndarray], data: Rows, epoch: int, number: int) -> float:
+def _finite_loss(rows: Tensor, parts: list[np.ndarray], data: Named, epoch: int, number: int) -> float:
     """The step's loss; asked once a step, because each question waits for the device."""
     loss = float(rows.sum())
     if not isfinite(loss):
@@ -124,5 +150,5 @@ def _finite_loss(rows: Tensor, parts: list[np.ndarray], data: Rows, epoch: int, 
     return loss
 
 
-def _names(data: Rows, rows: np.ndarray) -> tuple[str, ...]:
+def _names(data: Named, rows: np.ndarray) -> tuple[str, ...]:
     return tuple(data.ids[row] for row in dict.fromkeys(rows.tolist()))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,17 @@ from safetensors.torch import save_file
 from hsdc_runtime.nn.acceleration import require_device
 from hsdc_runtime.nn.checkpoint import tensor_digests
 from hsdc_runtime.nn.decisions import decide
+from hsdc_runtime.nn.encoder_training import train as learn
 from hsdc_runtime.nn.group import Group, forsake, joined
-from hsdc_runtime.nn.loop import Interrupted as Stopped
-from hsdc_runtime.nn.loop import NonFiniteLoss, Progress, Trained
-from hsdc_runtime.nn.loop import train as learn
+from hsdc_runtime.nn.loop import Progress, Trained
 from hsdc_runtime.nn.model import Classifier, initialise
 from hsdc_runtime.nn.pretrained import pretrained_classifier
+from hsdc_runtime.nn.reporting import Counter, told
 from hsdc_runtime.nn.tensors import MASKED, load_rows
-from hsdc_runtime.work import Interrupted, Made, Work
+from hsdc_runtime.work import Made, Work
 from hsdc_runtime.workers import Workers
 from hsdc_schemas.digests import canonical
 from hsdc_schemas.encoder import Encoder, Head, HeadShape, JointOversampling, Shuffle, Training
-from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.scores import Confusion, figure, known_metrics, parse_metric
 from hsdc_schemas.spec import Execution
 from hsdc_schemas.stages import typed
@@ -33,7 +31,7 @@ from hsdc_schemas.stages import typed
 def train(work: Work) -> Made:
     """Train on split `train`, choose the epoch on the fit split, write its weights and the history."""
     with Workers("train", work, forsake) as workers:
-        counter = _Counter(work)
+        counter = Counter(work)
         trained = _learn(work, Group(0, workers.size), workers, counter)
     return _made(work, trained, counter.rates())
 
@@ -70,28 +68,23 @@ def _learn(work: Work, group: Group, others: Workers | _Leader, observe: Callabl
     sampling = experiment["sampling"]
     work.watch.doing("waiting for the other processes to start")
     others.met()
-    try:
-        with joined(group, execution.device, work.folder / "meeting", others.blame):
-            return learn(
-                classifier,
-                rows,
-                validation,
-                heads=heads,
-                sampling=typed(JointOversampling if sampling["kind"] == "joint_oversampling" else Shuffle, sampling),
-                training=training,
-                execution=execution,
-                pad_id=pad_id,
-                score=_scorer(heads, validation.targets),
-                checkpoints=work.checkpoints,
-                observe=observe,
-                stop=work.stop,
-                doing=others.doing,
-                group=group,
-            )
-    except Stopped as stopped:
-        raise Interrupted(f"stopped after step {stopped.step}; its checkpoint is complete") from None
-    except NonFiniteLoss as error:
-        raise fail("E440", Exit.NO, str(error), None, "lower the learning rate, or look at these rows") from None
+    with told(), joined(group, execution.device, work.folder / "meeting", others.blame):
+        return learn(
+            classifier,
+            rows,
+            validation,
+            heads=heads,
+            sampling=typed(JointOversampling if sampling["kind"] == "joint_oversampling" else Shuffle, sampling),
+            training=training,
+            execution=execution,
+            pad_id=pad_id,
+            score=_scorer(heads, validation.targets),
+            checkpoints=work.checkpoints,
+            observe=observe,
+            stop=work.stop,
+            doing=others.doing,
+            group=group,
+        )
 
 
 def _classifier(work: Work, heads: Mapping[str, Head]) -> Classifier:
@@ -118,30 +111,6 @@ def _scorer(
         return {str(metric): figure(metric, confusions).value for metric in metrics}
 
     return score
-
-
-class _Counter:
-    """Passes progress on, and counts what this process itself has done: a resumed training did not begin at 0."""
-
-    def __init__(self, work: Work) -> None:
-        self.work = work
-        self.began = time.monotonic()
-        self.first: Progress | None = None
-        self.last: Progress | None = None
-
-    def __call__(self, progress: Progress) -> None:
-        if self.first is None:
-            self.first, self.began = progress, time.monotonic()
-        self.last = progress
-        self.work.progress(progress.step, progress.steps, asdict(progress))
-
-    def rates(self) -> dict[str, float]:
-        """Rows and real tokens per second between the first and the last step, validation included."""
-        seconds = time.monotonic() - self.began
-        if self.first is None or self.last is None or self.first.step == self.last.step or seconds <= 0:
-            return {}
-        rows, tokens = self.last.rows - self.first.rows, self.last.real_tokens - self.first.real_tokens
-        return {"rows_per_second": round(rows / seconds, 2), "real_tokens_per_second": round(tokens / seconds, 1)}
 
 
 def _made(work: Work, trained: Trained, rates: dict[str, float]) -> Made:

@@ -1,0 +1,110 @@
+"""The training of an encoder with heads: its learner, its course, and what identifies the work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from hsdc_runtime.nn.acceleration import accelerator_for
+from hsdc_runtime.nn.batches import Rows, predict
+from hsdc_runtime.nn.course import Course, Metrics, step_counts
+from hsdc_runtime.nn.determinism import deterministic
+from hsdc_runtime.nn.encoder_learner import EncoderLearner
+from hsdc_runtime.nn.group import ALONE, Group
+from hsdc_runtime.nn.loop import Progress, Trained, follow
+from hsdc_runtime.nn.losses import head_losses
+from hsdc_runtime.nn.model import Classifier
+from hsdc_runtime.nn.optimizer import adamw
+from hsdc_runtime.nn.sampling import epoch_order, joint_weights
+from hsdc_schemas.digests import digest_bytes, digest_json
+from hsdc_schemas.encoder import Head, JointOversampling, Shuffle, Training
+from hsdc_schemas.spec import Execution
+from hsdc_schemas.stages import for_keys
+
+Score: TypeAlias = Callable[[dict[str, np.ndarray]], Mapping[str, float | None]]
+
+
+def train(
+    classifier: Classifier,
+    data: Rows,
+    validation: Rows,
+    *,
+    heads: Mapping[str, Head],
+    sampling: Shuffle | JointOversampling,
+    training: Training,
+    execution: Execution,
+    pad_id: int,
+    score: Score,
+    checkpoints: Path,
+    observe: Callable[[Progress], None],
+    stop: Callable[[], bool],
+    doing: Callable[[str], None] = lambda what: None,
+    group: Group = ALONE,
+) -> Trained:
+    """Train, going on from the newest checkpoint where there is one; the classifier is left with the last weights.
+
+    Every process of a group calls this with the same work; rank 0 alone observes, stops and writes, and has the result.
+    `doing` is told what is begun, for whoever watches that it ends.
+
+    `score` turns validation logits into metrics, of which training.best_metric (larger is better; None is no
+    improvement, ties keep the earlier epoch) chooses the weights. Interrupted once `stop()` is true between steps,
+    NonFiniteLoss at the step of one, ValueError without rows or where the checkpoints are of other work.
+    """
+    deterministic(execution)
+    per_epoch, total = step_counts(len(data), training, execution)
+    learner = _learner(classifier, data, heads, training, execution, pad_id, group)
+    weights = joint_weights(data.targets, heads, sampling) if isinstance(sampling, JointOversampling) else None
+    specs = [part.model_dump(mode="json") for part in (training, sampling, *(heads[n] for n in sorted(heads)))]
+    specs.append(for_keys(execution.model_dump(mode="json")))
+    course = Course(
+        learner=learner,
+        evaluate=lambda: _evaluate(learner, validation, execution, score),
+        metric=training.best_metric,
+        order=lambda epoch: epoch_order(len(data), weights, training.seed, epoch),
+        per_epoch=per_epoch,
+        total=total,
+        identity=digest_json([specs, sorted(heads), pad_id, _identity(data), _identity(validation)]),
+        checkpoints=checkpoints,
+        checkpoint_seconds=execution.checkpoint_seconds,
+    )
+    return follow(course, observe, stop, doing)
+
+
+def _learner(
+    classifier: Classifier,
+    data: Rows,
+    heads: Mapping[str, Head],
+    training: Training,
+    execution: Execution,
+    pad_id: int,
+    group: Group,
+) -> EncoderLearner:
+    accelerator = accelerator_for(execution)
+    classifier.to(accelerator.device)
+    losses = head_losses(heads, data.targets, accelerator.device)
+    optimizer = adamw(classifier, training)
+    return EncoderLearner(
+        classifier, optimizer, accelerator, losses, data, pad_id, training, group, elastic=execution.elastic
+    )
+
+
+def _evaluate(learner: EncoderLearner, validation: Rows, execution: Execution, score: Score) -> Metrics:
+    return score(
+        predict(
+            learner.classifier,
+            validation,
+            learner.pad_id,
+            learner.training.tokens_per_micro_batch,
+            learner.accelerator.device,
+            execution.precision == "bfloat16",
+            learner.group,
+        )
+    )
+
+
+def _identity(rows: Rows) -> list[Any]:
+    arrays = [rows.tokens, rows.offsets, *(rows.targets[name] for name in sorted(rows.targets))]
+    return [list(rows.ids), [digest_bytes(array.tobytes()) for array in arrays]]
