@@ -19,6 +19,7 @@ from hsdc_runtime.nn.prompts import Prompt, common, shared_tokens, windows
 from hsdc_runtime.partial import Partial
 from hsdc_runtime.work import Interrupted, Made, Work
 from hsdc_schemas.digests import digest_bytes
+from hsdc_schemas.finetuning import Lora
 from hsdc_schemas.spec import Execution
 from hsdc_schemas.stages import typed
 
@@ -58,7 +59,7 @@ def answer_all(work: Work, output: str, make: Callable[[Local], Answerer]) -> Ma
     execution = typed(Execution, work.execution)
     deterministic(execution)
     path, partial = work.needs["render"]["prompts"].path, Partial(work.checkpoints)
-    found, folder = common(path), _folder(work)
+    found, folder = common(path), model_folder(work)
     tokenizer = pretrained_tokenizer(folder)
     shared = shared_tokens(tokenizer, found)
     facts: dict[str, Any] = {
@@ -68,9 +69,11 @@ def answer_all(work: Work, output: str, make: Callable[[Local], Answerer]) -> Ma
         "tokens_per_batch": _budget(execution),
         "chat_template": digest_bytes(str(tokenizer.chat_template).encode()),
     }
+    if "train" in work.needs:
+        facts["adapter"] = work.needs["train"]["adapter"].digest
     if partial.rows < found.count:
         work.watch.doing("loading the model")
-        model = pretrained_causal(folder, execution, remote_code=work.experiment["model"]["remote_code"])
+        model = _model(work, folder, execution)
         cells = Cells(model, lambda: _go_on(work, partial))
         cells.share(shared, _budget(execution))
         local = Local(model, cells, tokenizer, shared, _budget(execution), longest_sequence(model.config))
@@ -80,7 +83,20 @@ def answer_all(work: Work, output: str, make: Callable[[Local], Answerer]) -> Ma
     return Made({output: target}, {**facts, **partial.counts})
 
 
-def _folder(work: Work) -> Path:
+def _model(work: Work, folder: Path, execution: Execution) -> PreTrainedModel:
+    """The model, with the adapter on it where the run has trained one."""
+    code = work.experiment["model"]["remote_code"]
+    if "train" not in work.needs:
+        return pretrained_causal(folder, execution, remote_code=code)
+    from hsdc_runtime.nn.adapter import put_on, quantised
+
+    lora = typed(Lora, work.experiment["adapter"])
+    model = pretrained_causal(folder, execution, remote_code=code, quantised=quantised(lora, execution))
+    put_on(model, lora, work.needs["train"]["adapter"].path)
+    return model
+
+
+def model_folder(work: Work) -> Path:
     """The model's folder: the locked one, or what the stage `convert` made of it."""
     if "convert" in work.needs:
         return lay_out(work.needs["convert"]["model"].path, work.folder / "model")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from hsdc_runtime.nn.acceleration import require_device
 from hsdc_runtime.nn.cells import Cells, Span
@@ -19,16 +20,21 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 NEEDED = {"position_ids", "past_key_values", "logits_to_keep"}
 
 
-def pretrained_causal(folder: Path, execution: Execution, *, remote_code: bool = False) -> PreTrainedModel:
+def pretrained_causal(
+    folder: Path, execution: Execution, *, remote_code: bool = False, quantised: QuantizationConfigMixin | None = None
+) -> PreTrainedModel:
     """The model in a folder, from safetensors alone, on its device in the run's precision, ready to be asked.
 
-    With `remote_code`, code in the folder is run. HsdcError where the model, or the device, cannot be used.
+    With `remote_code`, code in the folder is run; `quantised` says how weights are held. HsdcError where the model, or
+    the device, cannot be used.
     """
     require_device(execution)
-    return usable("model", lambda: _load(folder, execution, remote_code))
+    return usable("model", lambda: _load(folder, execution, remote_code, quantised))
 
 
-def _load(folder: Path, execution: Execution, remote_code: bool) -> PreTrainedModel:
+def _load(
+    folder: Path, execution: Execution, remote_code: bool, quantised: QuantizationConfigMixin | None
+) -> PreTrainedModel:
     config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=remote_code)
     with quiet():
         model, found = AutoModelForCausalLM.from_pretrained(
@@ -40,15 +46,18 @@ def _load(folder: Path, execution: Execution, remote_code: bool) -> PreTrainedMo
             dtype=DTYPES[execution.precision],
             attn_implementation=execution.attention,
             output_loading_info=True,
+            **({"quantization_config": quantised} if quantised else {}),
         )
     if missing := sorted(found["missing_keys"]):
         raise ValueError(f"{len(missing)} weights of the model are not in its files, the first is {missing[0]}")
     if lacking := NEEDED - set(inspect.signature(model.forward).parameters):
         raise ValueError(f"an architecture without {', '.join(sorted(lacking))} cannot hold several rows in one pass")
-    for parameter in model.parameters():  # a mapped file can change below them, and its alignment can change bits
-        parameter.data = parameter.data.clone()
+    if quantised is None:
+        for parameter in model.parameters():  # a mapped file can change below them, and its alignment can change bits
+            parameter.data = parameter.data.clone()
+        model.to(execution.device)
     products_by_onednn(model)
-    model.eval().to(execution.device)
+    model.eval()
     _require_apart(model)
     return model
 

@@ -48,19 +48,20 @@ class ChatTemplate:
         self._process.kill()
         self._process.communicate()
 
-    def render(self, conversations: Sequence[Messages], ids: Sequence[str]) -> list[str]:
+    def render(self, conversations: Sequence[Messages], ids: Sequence[str], *, ended: bool = False) -> list[str]:
         """The prompt of each conversation, up to where the model's answer begins; `ids` name rows in messages.
 
+        With `ended` the last message is an answer, and the text goes on to where the template ends it.
         HsdcError where the template fails, refuses, or takes too long or too much.
         """
         texts: list[str] = []
         for start in range(0, len(conversations), GROUP):
             group = [[dict(message) for message in messages] for messages in conversations[start : start + GROUP]]
-            texts += self._group(group, ids[start : start + GROUP])
+            texts += self._group(group, ids[start : start + GROUP], ended)
         return texts
 
-    def _group(self, conversations: list[list[dict[str, str]]], ids: Sequence[str]) -> list[str]:
-        self._send(conversations)
+    def _group(self, conversations: list[list[dict[str, str]]], ids: Sequence[str], ended: bool) -> list[str]:
+        self._send({"conversations": conversations, "ended": ended})
         answer = self._receive()
         if answer is None:
             rows = f"row {ids[0]}" if len(ids) == 1 else f"the rows {ids[0]} to {ids[-1]}"

@@ -55,14 +55,14 @@ def _grant(seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (ceil(used.ru_utime + used.ru_stime) + seconds, hard))
 
 
-def _answer(template: Template | Exception, variables: dict[str, Any], conversations: list[Any]) -> dict[str, Any]:
+def _answer(template: Template | Exception, variables: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
     texts: list[str] = []
-    for messages in conversations:
+    for messages in asked["conversations"]:
         try:
             if isinstance(template, Exception):
                 raise template
             text = template.render(
-                messages=messages, tools=None, documents=None, add_generation_prompt=True, **variables
+                messages=messages, tools=None, documents=None, add_generation_prompt=not asked["ended"], **variables
             )
         except Exception as error:
             return {"row": len(texts), "fault": _told(error)}

@@ -117,7 +117,7 @@ class Classifier(nn.Module):
         products_by_onednn(self)
         if recompute:
             encoder.config.use_cache = False  # a cache of keys is for decoding, and checkpointing warns of it
-            _recompute_activations(encoder)
+            recompute_activations(encoder)
 
     def head(self, name: str) -> nn.Module:
         """The module of one head."""
@@ -149,7 +149,8 @@ def at_least_float32(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.bfloat16, torch.float16) else values
 
 
-def _recompute_activations(encoder: PreTrainedModel) -> None:
+def recompute_activations(encoder: PreTrainedModel) -> None:
+    """Gradient checkpointing: activations are computed again in the backward pass."""
     options = {"use_reentrant": False}
     if hasattr(encoder, "activation_checkpointing_enable"):  # what newer transformers call it
         encoder.activation_checkpointing_enable(activation_checkpointing_kwargs=options)

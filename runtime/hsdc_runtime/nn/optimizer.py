@@ -11,16 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from hsdc_runtime.nn.model import Classifier
-from hsdc_schemas.encoder import Schedule, Training
+from hsdc_schemas.encoder import Optimizer, Schedule, Training
 from hsdc_schemas.finetuning import AdapterSchedule
 
 
 def adamw(classifier: Classifier, training: Training) -> torch.optim.AdamW:
     """AdamW over `parameter_groups`, fused: one kernel for a whole parameter."""
-    rule = training.optimizer
-    return torch.optim.AdamW(
-        parameter_groups(classifier, training), betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=True
-    )
+    return adamw_over(parameter_groups(classifier, training), training.optimizer)
+
+
+def adamw_over(groups: list[dict[str, Any]], rule: Optimizer) -> torch.optim.AdamW:
+    """AdamW over groups of parameters."""
+    return torch.optim.AdamW(groups, betas=(rule.beta1, rule.beta2), eps=rule.epsilon, fused=True)
 
 
 def optimizer_tensors(optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
@@ -52,7 +54,7 @@ def parameter_groups(classifier: Classifier, training: Training) -> list[dict[st
     prefix, layers = _layers(classifier.encoder)
     if prefix is None and training.layer_decay != 1.0:
         raise ValueError(f"the layers of {type(classifier.encoder).__name__} cannot be told apart for layer_decay")
-    plain = _not_decayed(classifier)
+    plain = not_decayed(classifier)
     groups: dict[str, dict[str, Any]] = {}
     for name, parameter in classifier.named_parameters():
         part, rate = _part(name, prefix, layers, training)
@@ -85,7 +87,7 @@ def _part(name: str, prefix: str | None, layers: int, training: Training) -> tup
     return "encoder_rest", training.learning_rate
 
 
-def _not_decayed(classifier: nn.Module) -> set[int]:
+def not_decayed(classifier: nn.Module) -> set[int]:
     """Identities of biases and of the parameters of normalisation layers."""
     found = {id(p) for name, p in classifier.named_parameters() if name.rsplit(".", 1)[-1] == "bias"}
     for module in classifier.modules():

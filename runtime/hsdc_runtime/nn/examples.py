@@ -1,0 +1,132 @@
+"""Conversations to learn from: tokens of which those of the answer, at the end, are supervised."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.numpy import save_file
+from torch import Tensor
+
+FIELDS = ("tokens", "offsets", "starts")
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """Flat tokens int32, offsets int64 [N + 1], and for each row the number of tokens before its answer, int64 [N].
+
+    ValueError where the offsets do not fit the tokens, or a row has no token of an answer, or none before it.
+    """
+
+    ids: tuple[str, ...]
+    tokens: np.ndarray
+    offsets: np.ndarray
+    starts: np.ndarray
+
+    def __post_init__(self) -> None:
+        rows = len(self.ids)
+        if self.offsets.shape != (rows + 1,) or self.offsets[0] != 0 or self.offsets[-1] != len(self.tokens):
+            raise ValueError(f"the offsets do not fit {rows} rows of {len(self.tokens)} tokens in all")
+        wrong = (self.starts < 1) | (self.starts >= self.lengths)
+        if wrong.any():
+            raise ValueError(f"row {self.ids[int(wrong.argmax())]} has nothing to learn, or nothing to learn it from")
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        """Tokens of each row, int64 [N]."""
+        return np.diff(self.offsets).astype(np.int64)
+
+    @cached_property
+    def supervised(self) -> np.ndarray:
+        """Tokens of each row's answer, int64 [N]."""
+        return self.lengths - self.starts
+
+    def of(self, row: int) -> np.ndarray:
+        """The tokens of a row."""
+        return self.tokens[self.offsets[row] : self.offsets[row + 1]]
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Rows in one pass: tokens [B, T] with their positions, a mask, and what is looked up in the logits.
+
+    `mask` is 1 where a token is [B, T], or where rows are packed the row that each token is of [1, T]. The logits after
+    column `keep[i]` are asked for; `at` [S, 2] are the line of the batch and the number in `keep` of each supervised
+    token, and `targets` [S] these tokens, row by row.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    mask: Tensor
+    keep: Tensor
+    at: Tensor
+    targets: Tensor
+    packed: bool
+
+
+def padded(examples: Examples, rows: np.ndarray, pad_id: int) -> Batch:
+    """Each row in a line of its own, padded at its end to the longest."""
+    lengths = examples.lengths[rows]
+    columns = np.arange(int(lengths.max()))
+    mask = columns < lengths[:, None]
+    tokens = np.full(mask.shape, pad_id, dtype=np.int64)
+    tokens[mask] = np.concatenate([examples.of(row) for row in rows.tolist()])
+    line, column = np.nonzero(mask & (columns >= examples.starts[rows][:, None]))
+    return _batch(tokens, np.broadcast_to(columns, mask.shape), mask.astype(np.int64), line, column, False)
+
+
+def packed(examples: Examples, rows: np.ndarray) -> Batch:
+    """All rows in one line, one behind the other, each from position 0."""
+    lengths = examples.lengths[rows]
+    tokens = np.concatenate([examples.of(row) for row in rows.tolist()]).astype(np.int64)
+    owner = np.repeat(np.arange(len(rows)), lengths)
+    positions = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    column = np.nonzero(positions >= np.repeat(examples.starts[rows], lengths))[0]
+    return _batch(tokens[None], positions[None], owner[None], np.zeros_like(column), column, True)
+
+
+def _batch(
+    tokens: np.ndarray, positions: np.ndarray, mask: np.ndarray, line: np.ndarray, column: np.ndarray, packed: bool
+) -> Batch:
+    """The logits that tell a token are those after the one before it."""
+    keep, number = np.unique(column - 1, return_inverse=True)
+    arrays = (tokens, positions, mask, keep, np.stack([line, number.reshape(-1)], axis=1), tokens[line, column])
+    return Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays), packed)
+
+
+def packs(rows: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
+    """The rows of a step, in their order, in packs of at most `budget` tokens, save that a row alone may exceed it."""
+    cuts, filled = [0], 0
+    for number, row in enumerate(rows.tolist()):
+        if number > cuts[-1] and filled + lengths[row] > budget:
+            cuts.append(number)
+            filled = 0
+        filled += int(lengths[row])
+    return np.split(rows, cuts[1:])
+
+
+def save_examples(path: Path, splits: Mapping[str, Examples], pad_id: int) -> None:
+    """Write the examples of several splits, and the id of the token that pads."""
+    tensors = {"pad_id": np.array([pad_id], dtype=np.int64)}
+    for split, rows in splits.items():
+        tensors[f"{split}/ids"] = np.frombuffer(json.dumps(rows.ids).encode(), dtype=np.uint8)
+        tensors |= {f"{split}/{name}": getattr(rows, name) for name in FIELDS}
+    save_file(tensors, path)
+
+
+def load_examples(path: Path, split: str) -> tuple[Examples, int]:
+    """The examples of a split, and the id of the token that pads."""
+    with safe_open(path, "numpy") as file:
+        ids = tuple(json.loads(file.get_tensor(f"{split}/ids").tobytes()))
+        return Examples(ids, *(file.get_tensor(f"{split}/{name}") for name in FIELDS)), int(
+            file.get_tensor("pad_id")[0]
+        )
