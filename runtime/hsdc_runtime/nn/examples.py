@@ -100,7 +100,7 @@ def _batch(
     """The logits that tell a token are those after the one before it."""
     keep, number = np.unique(column - 1, return_inverse=True)
     arrays = (tokens, positions, mask, keep, np.stack([line, number.reshape(-1)], axis=1), tokens[line, column])
-    return Batch(*(torch.from_numpy(np.ascontiguousarray(array)) for array in arrays), packed)
+    return Batch(*(torch.from_numpy(np.array(array)) for array in arrays), packed)
 
 
 def packs(rows: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
