@@ -48,13 +48,13 @@ class ProgressView:
         print(text, file=self.stream, flush=True)
 
     def _warn(self, stage: str, what: str, text: str) -> None:
-        self._line(f"  {stage:<11}{style(what, 'warning', self.stream)} {text}")
+        self._line(f"  {stage:<10} {style(what, 'warning', self.stream)} {text}")
 
     def _start(self, event: StageStarted) -> None:
         self.began = self.shown = time.monotonic()
         self.first = -1
         if not self.live:
-            self._line(f"  {event.stage:<11}started: {event.why}")
+            self._line(f"  {event.stage:<10} started: {event.why}")
             return
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn
@@ -76,7 +76,7 @@ class ProgressView:
         figures = event.figures
         if figures.get("metric") is not None:
             epoch = f"epoch {figures['epoch']}/{figures['epochs']}"
-            text = f"  {event.stage:<11}{epoch}  loss {figures['loss']:.4f}  validation {figures['metric']:.4f}"
+            text = f"  {event.stage:<10} {epoch}  loss {figures['loss']:.4f}  validation {figures['metric']:.4f}"
             if self.bar is not None:
                 self.bar.console.print(text, highlight=False, markup=False)
             elif self._may_tell():
@@ -87,7 +87,7 @@ class ProgressView:
             )
         elif time.monotonic() - self.shown >= SECONDS_BETWEEN_LINES:
             self.shown = time.monotonic()
-            self._line(f"  {event.stage:<11}{event.done}/{event.total}  {note}")
+            self._line(f"  {event.stage:<10} {event.done}/{event.total}  {note}")
 
     def _may_tell(self) -> bool:
         """Whether a log takes one line more of what comes quickly: a burst, then so many a second."""
@@ -115,10 +115,10 @@ class ProgressView:
     def _finish(self, event: StageFinished) -> None:
         self._close()
         if not event.executed:
-            self._line(f"  {event.stage:<11}{style('reused', 'good', self.stream)}  ({event.seconds:.1f} s saved)")
+            self._line(f"  {event.stage:<10} {style('reused', 'good', self.stream)}  ({event.seconds:.1f} s saved)")
             return
         more = _made(event)
-        self._line(f"  {event.stage:<11}{style('done', 'good', self.stream)} in {event.seconds:.1f} s{more}")
+        self._line(f"  {event.stage:<10} {style('done', 'good', self.stream)} in {event.seconds:.1f} s{more}")
 
     def _close(self) -> None:
         if self.bar is not None:

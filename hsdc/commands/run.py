@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 
 from hsdc import rows_view, scores_view
+from hsdc.changed_view import changed
+from hsdc.output import say
 from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
 from hsdc.terminal import show_diagnostics, without_secrets
@@ -88,7 +90,7 @@ def execute(options: argparse.Namespace) -> int:
             codes.append(Exit.DONE if scores_view.holds(outcome.record) else Exit.NO)
             results.append(outcome)
             if not options.json:
-                _show(outcome)
+                _show(root, outcome)
     if options.json:
         _print_json(results, unread)
     elif results:
@@ -259,10 +261,12 @@ def _show_pooled(root: Path, manifests: Sequence[Manifest]) -> None:
         print("\n".join(lines))
 
 
-def _show(outcome: Outcome) -> None:
+def _show(root: Path, outcome: Outcome) -> None:
     record = outcome.record
     print()
     print("\n".join([*rows_view.rows(record), *scores_view.scores(record)]))
+    if lines := changed(root, record):
+        say(["", *lines])
     print()
     print("\n".join([*scores_view.verdict(record), _written(outcome)]))
     print()

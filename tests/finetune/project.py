@@ -1,4 +1,4 @@
-"""A project with a run that fine-tunes a tiny Llama: rows whose label is the word that is in them."""
+"""A project with a run that fine-tunes a tiny Llama: three of four rows are normal, which it does not know before."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ dataset: {use: posts}
 model: {use: tiny}
 prompt: {use: plain}
 task: {target: label, labels: [hate, normal], positive: hate}
-adapter: {kind: lora, r: 4, alpha: 8, dropout: 0.05, targets: [q_proj, v_proj, up_proj]}
+adapter: {kind: lora, r: 8, alpha: 16, dropout: 0.05, targets: [all-linear]}
 training:
-  epochs: 2
-  learning_rate: 1.0e-2
+  epochs: 3
+  learning_rate: 2.0e-2
   schedule: {kind: linear, warmup_steps: 2}
   optimizer: {kind: adamw}
   rows_per_step: 8
@@ -47,7 +47,7 @@ columns: [id, text, label, groups]
 labels: {label: label}
 groups: {some: {column: groups, values: [some]}}
 """,
-    "specs/models/tiny.yaml": "hsdc: 1\nmodel: tiny\nsource: file:model\n",
+    "specs/models/tiny.yaml": "hsdc: 1\nmodel: tiny\nkind: pretrained\nsource: file:model\n",
     "specs/prompts/plain.yaml": """\
 hsdc: 1
 prompt: plain
@@ -55,7 +55,7 @@ system: "answer {{ labels | join(' or ') }}"
 user: "text {{ text }}"
 format: {kind: label}
 """,
-    "specs/profiles/demo.yaml": "hsdc: 1\nprofile: demo\nexecution: {device: cpu, threads: 1, checkpoint_seconds: 0.0}\n",
+    "specs/profiles/demo.yaml": "hsdc: 1\nprofile: demo\nexecution: {threads: 1, checkpoint_seconds: 0.0}\n",
     "specs/profiles/spoken.yaml": "hsdc: 1\nprofile: spoken\nexecution: {threads: 1, answer: generate}\n",
     "locks/runtime.txt": "".join(f"{name}=={metadata.version(name)}\n" for name in PACKAGES),
 }
@@ -69,7 +69,7 @@ def write(root: Path) -> Path:
     source = random.Random(3)
     (root / "data").mkdir()
     for split, size in SIZES.items():
-        rows = [_row(source, f"{split}-{number}", LABELS[number % 2]) for number in range(size)]
+        rows = [_row(source, f"{split}-{number}", LABELS[number % 4 > 0]) for number in range(size)]
         (root / f"data/{split}.json").write_text(json.dumps(rows))
     build(root / "model")
     return root

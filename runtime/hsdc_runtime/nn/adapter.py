@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,8 @@ def attach(model: PreTrainedModel, lora: Lora, seed: int = 0) -> PeftModel:
     Each new matrix is drawn from a generator seeded by its own name. HsdcError where the model has not every target.
     """
     require_targets(model, lora)
-    with quiet():
+    with quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # of one library about the other
         adapted = get_peft_model(model, LoraConfig(**options(lora)))
     for name, parameter in adapted.named_parameters():
         generator = torch.Generator().manual_seed(derive_seed(seed, "initialise", name))
