@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import BitsAndBytesConfig, PreTrainedModel
 
 from hsdc_runtime.nn.model import quiet
+from hsdc_runtime.nn.products import products_by_onednn
 from hsdc_runtime.nn.randomness import derive_seed
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.finetuning import ALL_LINEAR, Lora
@@ -45,6 +46,7 @@ def attach(model: PreTrainedModel, lora: Lora, seed: int = 0) -> PeftModel:
             continue
         with torch.no_grad():
             parameter.copy_(values)
+    products_by_onednn(adapted)
     return adapted
 
 

@@ -19,7 +19,6 @@ from hsdc_runtime.nn.examples import FIELDS, Examples
 from hsdc_runtime.nn.loop import Progress, Trained, follow
 from hsdc_runtime.nn.model import recompute_activations
 from hsdc_runtime.nn.optimizer import adamw_over, not_decayed
-from hsdc_runtime.nn.products import products_by_onednn
 from hsdc_runtime.nn.sampling import epoch_order
 from hsdc_schemas.digests import digest_bytes, digest_json
 from hsdc_schemas.finetuning import AdapterTraining, Lora
@@ -51,7 +50,6 @@ def train_adapter(
     accelerator = accelerator_for(execution)
     adapted = attach(model, lora, training.seed)
     adapted.to(accelerator.device)
-    products_by_onednn(adapted)
     if execution.gradient_checkpointing:
         recompute_activations(model)
     learner = AdapterLearner(adapted, _optimizer(adapted, training), accelerator, data, pad_id, training)
