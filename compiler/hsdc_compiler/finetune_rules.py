@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from hsdc_compiler import prompt_rules
 from hsdc_compiler.faults import fault
@@ -10,6 +10,7 @@ from hsdc_compiler.node import Node
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.finetuning import ALL_LINEAR, FinetuneExperiment
 from hsdc_schemas.prompting import TextAnswer
+from hsdc_schemas.spec import Experiment
 
 
 def splits(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]:
@@ -55,6 +56,17 @@ def answers(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]:
         message = f"the rows have no field '{form.field}' to learn answers from"
         hint = did_you_mean(form.field, fields) or "declare it under 'fields' of the data set"
         yield fault(tree, "E731", message, ("prompt", "format", "field"), hint)
+
+
+def adaptable(experiment: Experiment, tree: Node, modules: Callable[[], Sequence[str] | None]) -> Iterator[Diagnostic]:
+    """Every target of an adapter is the end of the name of a module of the locked model, where those can be told."""
+    if not isinstance(experiment, FinetuneExperiment) or (names := modules()) is None:
+        return
+    known = {name.rsplit(".", 1)[-1] for name in names}
+    for target in experiment.adapter.targets:
+        if target != ALL_LINEAR and not any(f".{name}".endswith(f".{target}") for name in names):
+            message = f"the model has no module '{target}' that an adapter could be put on"
+            yield fault(tree, "E736", message, ("adapter", "targets"), did_you_mean(target, known))
 
 
 RULES: tuple[Callable[[FinetuneExperiment, Node], Iterator[Diagnostic]], ...] = (

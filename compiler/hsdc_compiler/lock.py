@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from hsdc_schemas.harmless import require_harmless
 from hsdc_schemas.making import DataExperiment, Source
 from hsdc_schemas.manifest import Input, InputFile, Manifest
 from hsdc_schemas.model_files import model_files
+from hsdc_schemas.modules import module_names
 from hsdc_schemas.rows import label_counts, read_rows
 from hsdc_schemas.sources import LOCAL_SOURCES, as_written, locate_file, locate_model
 from hsdc_schemas.spec import Experiment
@@ -218,6 +219,21 @@ class Locker:
         files = [InputFile(path=name, digest=digest, bytes=size) for name, (digest, size) in pairs]
         whole = digest_files((file.path, file.digest) for file in files)
         return Input(name="model", source=model.source, revision=model.revision, digest=whole, files=tuple(files))
+
+    def modules(self, experiment: Experiment, inputs: Sequence[Input]) -> tuple[str, ...] | None:
+        """Modules of the locked model that hold matrices; None where they cannot be told, or the model is not here."""
+        model, locked = experiment.model, next((item for item in inputs if item.name == "model"), None)
+        if not isinstance(model, PretrainedModel) or locked is None:
+            return None
+        known = f"modules {locked.digest}"
+        if known not in self.cache.facts:
+            try:
+                folder = locate_model(self.root, model.source, model.revision, model.folder, model.gguf)
+                self.cache.note(known, module_names(folder, [file.path for file in locked.files], model.gguf))
+            except (HsdcError, OSError, ValueError):
+                return None
+        found = self.cache.facts[known]
+        return None if found is None else tuple(found)
 
 
 def _makers(experiment: Experiment) -> tuple[str, ...]:

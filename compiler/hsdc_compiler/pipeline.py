@@ -16,6 +16,7 @@ from hsdc_compiler.committed import committed_manifest, orphans, with_committed
 from hsdc_compiler.compilation import Compilation, Compiled, Made, Resolution, Trace
 from hsdc_compiler.emit import Emitter
 from hsdc_compiler.expand import expand
+from hsdc_compiler.finetune_rules import adaptable
 from hsdc_compiler.hub import fetch
 from hsdc_compiler.inherit import Header, Layered, inherit, stands_on
 from hsdc_compiler.lock import Locker
@@ -290,6 +291,8 @@ def _lock_and_lower(
         session.faults += faults
         return None
     session.faults += unresolved(side.experiment, inputs, side.tree)
+    modules = session.locker.modules
+    session.faults += adaptable(side.experiment, side.tree, lambda: modules(side.experiment, inputs))
     lowering, emitter = tools
     manifest = lowering.lower(found.ready, inputs)
     entries = run.document.node.value
