@@ -106,6 +106,7 @@ the bus was late, so {g} and I missed {thing}.
 {g} ask for the same rights as everybody else.
 """.strip().splitlines()
 SPLITS = {"train": (1600, (0, 20)), "validation": (545, (20, 26)), "test": (1009, (26, 36))}
+FEW = {"train": 600, "validation": 120}  # rows that a language model is taught on a CPU in some minutes
 TEST_GROUPS = {"lgbtq": 494, "middle_eastern": 306, "mexican_latino": 209}
 
 
@@ -162,7 +163,7 @@ def rows(split: str, seen: set[str]) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Write train.json, validation.json and test.json beside this file."""
+    """Write train.json, validation.json and test.json beside this file, and the first rows of what is learnt."""
     seen: set[str] = set()
     for split in SPLITS:
         made = rows(split, seen)
@@ -170,6 +171,9 @@ def main() -> None:
         (HERE / f"{split}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
         labels = Counter(str(row["label"]) for row in made)
         print(f"{split}: {len(made)} rows, {dict(labels)}")
+        if split in FEW:
+            lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in made[: FEW[split]])
+            (HERE / f"few_{split}.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
