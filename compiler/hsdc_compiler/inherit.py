@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 
 from pydantic import Field
 
-from hsdc_compiler.merge import fresh, merge, put
+from hsdc_compiler.merge import FAULT, fresh, merge, put
 from hsdc_compiler.node import Node, dotted
 from hsdc_compiler.project import HEADERS, Document
 from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
@@ -181,14 +181,31 @@ def _layer(
         base = _restore(entries["restore"], base, done, faults)
     change = entries.get("change")
     if change is None or change.value is None or change.value == {}:
-        return Layered(document, header, parent.name, base)
+        return Layered(document, header, parent.name, _of_one_kind(base, parent, document, faults))
     if not change.is_mapping or any(key.startswith("$") for key in change.value):
         faults.append(_fault("E307", "'change' is a mapping of sections", change, "change: {training: {epochs: 4}}"))
         return Layered(document, header, parent.name, base)
     found: list[Diagnostic] = []
     tree = merge(base, change, found.append)
     faults += found[:MAX_FAULTS]
-    return Layered(document, header, parent.name, tree)
+    return Layered(document, header, parent.name, _of_one_kind(tree, parent, document, faults))
+
+
+def _of_one_kind(tree: Node, parent: Layered, document: Document, faults: list[Diagnostic]) -> Node:
+    """The tree, if its run is of its parent's kind; else the parent's: no section of one kind fits another."""
+    was, now = parent.tree.value.get("kind"), tree.value.get("kind")
+    if was is None or now is None or now is was or now.plain() == was.plain():
+        return tree
+    if now.op == FAULT:
+        return parent.tree
+    message = (
+        f"'{document.name}' would be of kind '{now.plain()}', "
+        f"and '{parent.name}', which it extends, is of kind '{was.plain()}'"
+    )
+    hint = "write a root: a run without 'extends' that holds every value"
+    layers = (("inherited from here", was.mark.place()),)
+    faults.append(Diagnostic("E351", Exit.SPEC, message, now.mark.place(), hint, layers))
+    return parent.tree
 
 
 def _restore(node: Node, base: Node, done: Mapping[str, Layered], faults: list[Diagnostic]) -> Node:
