@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 
 from hsdc_compiler.faults import fault
 from hsdc_compiler.node import Node
+from hsdc_compiler.templates import read_template
 from hsdc_schemas.components import Endpoint
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.finetuning import FinetuneExperiment
@@ -80,22 +81,17 @@ def examples(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
 
 
 def templates(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
-    """Templates are Jinja2 that can be read, over variables that exist."""
-    from jinja2 import TemplateSyntaxError, meta  # weight that only prompts need
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment()
+    """Templates are Jinja2 that can be read, over variables that exist; nothing of them is evaluated here."""
     for name in ("system", "user"):
         path = ("prompt", name)
-        try:
-            unknown = meta.find_undeclared_variables(environment.parse(getattr(experiment.prompt, name)))
-        except (TemplateSyntaxError, RecursionError) as error:
-            yield fault(tree, "E728", f"'prompt.{name}' is no template: {error}", path, "write it as Jinja2")
+        template = read_template(getattr(experiment.prompt, name))
+        if template.fault:
+            yield fault(tree, "E728", f"'prompt.{name}' is no template: {template.fault}", path, "write it as Jinja2")
             continue
-        for variable in sorted(unknown - {*VARIABLES}):
+        for variable in sorted(template.names - {*VARIABLES}):
             message = f"the template 'prompt.{name}' uses '{variable}', which nothing gives it"
             yield fault(tree, "E728", message, path, did_you_mean(variable, VARIABLES))
-        if name == "user" and "text" not in unknown:
+        if name == "user" and "text" not in template.names:
             message = "the template 'prompt.user' does not show the text, so every row asks the same"
             yield fault(tree, "E728", message, path, "write {{ text }} where it belongs")
 
