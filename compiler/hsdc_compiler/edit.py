@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,8 +24,22 @@ from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.spec import EXPERIMENTS
 
 LAST = ("change", "matrix")
+
+
+def _sections(kinds: Iterable[str]) -> tuple[str, ...]:
+    """The sections of these kinds in one order: each kind's own, what it adds standing behind what comes before it."""
+    found: list[str] = []
+    for kind in kinds:
+        at = 0
+        for name in EXPERIMENTS[kind].model_fields:
+            if name not in found:
+                found.insert(at, name)
+            at = found.index(name) + 1
+    return tuple(name for name in found if name != "kind")
+
+
 ORDER = (*HEADERS[:4], "kind", *(key for key in HEADERS[4:] if key not in LAST))
-ORDER += (*dict.fromkeys(key for kind in EXPERIMENTS.values() for key in kind.model_fields if key != "kind"), *LAST)
+ORDER += (*_sections(("prompt", "finetune", "encoder", "data")), *LAST)
 PROSE = ("title", "notes", "why")
 INDENT = 2
 _UNSEEN = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")  # signs that JSON writes as they are
