@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from hsdc_schemas.prompting import TOLERATED, JsonAnswer, LabelAnswer, LastLineAnswer
+from hsdc_schemas.prompting import TOLERATED, JsonAnswer, LabelAnswer, LastLineAnswer, TextAnswer
 
 MAX_REPLY = 1 << 18  # characters; an answer with its reasoning is a few thousand
 
@@ -24,10 +24,11 @@ FAULTS: Mapping[str, str] = {
     "wrong_type": "the label is no text",
     "too_long": f"the reply has more than {MAX_REPLY} characters",
 }
-FORMATS: Mapping[str, type[JsonAnswer | LabelAnswer | LastLineAnswer]] = {
+FORMATS: Mapping[str, type[JsonAnswer | LabelAnswer | LastLineAnswer | TextAnswer]] = {
     "json": JsonAnswer,
     "label": LabelAnswer,
     "last_line": LastLineAnswer,
+    "text": TextAnswer,
 }
 Finish: TypeAlias = Literal["stop", "length", "filter"]
 Value: TypeAlias = str | float | list[str] | None
@@ -42,10 +43,10 @@ class AnswerForm:
     """How answers are written: one of `labels`, in a form; what `tolerate` names may vary.
 
     A JSON answer has its label at `label_field` and may have `fields`; before the label on the last line, `lead` may
-    stand. Raises ValueError where labels or fields contradict each other.
+    stand, and before that of a text it must. Raises ValueError where labels or fields contradict each other.
     """
 
-    kind: Literal["json", "label", "last_line"]
+    kind: Literal["json", "label", "last_line", "text"]
     labels: tuple[str, ...]
     label_field: str = "classification"
     fields: tuple[str, ...] = ()
@@ -59,12 +60,13 @@ class AnswerForm:
             raise ValueError("labels are written with at least one character, and there is at least one")
 
     @classmethod
-    def of(cls, form: JsonAnswer | LabelAnswer | LastLineAnswer, labels: tuple[str, ...]) -> AnswerForm:
+    def of(cls, form: JsonAnswer | LabelAnswer | LastLineAnswer | TextAnswer, labels: tuple[str, ...]) -> AnswerForm:
         """The form that a prompt declares, for a task's labels."""
         tolerate = frozenset(form.tolerate)
         if isinstance(form, JsonAnswer):
             return cls("json", labels, form.field, form.fields, tolerate=tolerate)
-        return cls(form.kind, labels, lead=form.lead if isinstance(form, LastLineAnswer) else "", tolerate=tolerate)
+        lead = form.lead if isinstance(form, LastLineAnswer) else form.marker if isinstance(form, TextAnswer) else ""
+        return cls(form.kind, labels, lead=lead, tolerate=tolerate)
 
     def label(self, written: str) -> str | None:
         """The label that is written, exactly or but for what is tolerated; None where it tells none, or two."""

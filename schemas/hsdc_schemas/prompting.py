@@ -70,7 +70,7 @@ class LastLineAnswer(_Format):
     lead: str = Field("Answer:", description="What stands before the label on the last line.")
 
 
-class TextAnswer(Model):
+class TextAnswer(_Format):
     """Any text with the label behind a marker; what is taught is a field of the row."""
 
     kind: Literal["text"] = Field(description=KIND)

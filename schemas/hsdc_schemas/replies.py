@@ -86,12 +86,26 @@ def _on_last_line(text: str, form: AnswerForm) -> Answer:
 def _last_line(text: str, form: AnswerForm) -> str:
     """The last line that is not blank, without the lead and the emphasis around it."""
     line = next((line for line in reversed(text.splitlines()) if line.strip()), "")
-    if form.kind != "last_line" or not form.lead:
+    if form.kind not in ("last_line", "text") or not form.lead:
         return line
+    led = _led(line, form)
+    return line if led is None else led
+
+
+def _led(line: str, form: AnswerForm) -> str | None:
+    """What stands behind the lead on a line; None where the line does not begin with it."""
     bare = line.strip().lstrip("*_`#> ") if "markup" in form.tolerate else line.strip()
     lead = form.lead.strip()
     same = bare[: len(lead)].casefold() == lead.casefold() if "case" in form.tolerate else bare.startswith(lead)
-    return bare[len(lead) :] if same else line
+    return bare[len(lead) :] if same else None
+
+
+def _behind_marker(text: str, form: AnswerForm) -> Answer:
+    """The label on the one line that begins with the marker."""
+    marked = [led for line in text.splitlines() if (led := _led(line, form)) is not None]
+    if len(marked) != 1:
+        return Answer(None, "several" if marked else "malformed")
+    return _labelled(marked[0], form)
 
 
 def _labelled(written: str, form: AnswerForm) -> Answer:
@@ -199,4 +213,5 @@ _READERS: Mapping[str, Callable[[str, AnswerForm], Answer]] = {
     "json": _from_json,
     "label": _bare_label,
     "last_line": _on_last_line,
+    "text": _behind_marker,
 }

@@ -25,7 +25,9 @@ def lead(format: Format) -> str:
     """What an answer begins with, whatever its label."""
     if isinstance(format, JsonAnswer):
         return f'{{"{format.field}": "'
-    return f"{format.lead} " if isinstance(format, LastLineAnswer) else ""
+    if isinstance(format, LastLineAnswer | TextAnswer):
+        return f"{format.lead if isinstance(format, LastLineAnswer) else format.marker} "
+    return ""
 
 
 def continuations(format: Format, labels: Sequence[str]) -> tuple[str, ...]:

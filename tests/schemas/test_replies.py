@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 import time
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from hsdc_schemas.answer_forms import FAULTS, AnswerForm, answer_schema
-from hsdc_schemas.prompting import TOLERATED, JsonAnswer, LabelAnswer, LastLineAnswer
+from hsdc_schemas.prompting import TOLERATED, JsonAnswer, LabelAnswer, LastLineAnswer, TextAnswer
 from hsdc_schemas.replies import MAX_REPLY, REFUSALS, read_answer, well_formed
 
 LABELS = ("hate", "offensive", "neither of both")
@@ -276,3 +277,23 @@ def test_halves_of_surrogate_pairs_are_mended() -> None:
     assert well_formed("plain ü") == "plain ü"
     assert well_formed("\ud83d\ude00!") == "😀!"
     assert well_formed("a\ud83d") == "a�"
+
+
+@pytest.mark.parametrize(
+    ("text", "finish", "expected"),
+    [
+        ("status: aligned\nnote: all of it", "stop", ("aligned", "")),
+        ("Let me see.\n**Status:** Conflicts.", "stop", ("conflicts", "")),
+        ("aligned", "stop", (None, "malformed")),
+        ("status: aligned\nstatus: aligned", "stop", (None, "several")),
+        ("status: perfect", "stop", (None, "unknown_label")),
+        ("status: needs", "length", (None, "truncated")),
+        ("status: partly", "length", (None, "truncated")),
+    ],
+)
+def test_a_text_has_its_label_behind_the_marker(text: str, finish: Any, expected: tuple[str | None, str]) -> None:
+    form = AnswerForm.of(
+        TextAnswer(kind="text", marker="status:"), ("aligned", "needs_adjustment", "conflicts", "partly", "partly done")
+    )
+    found = read_answer(text, finish, form)
+    assert (found.label, found.fault) == expected
