@@ -47,21 +47,24 @@ DISK = (
         f"{RUNTIME}/store.py",
         "return path.is_file() and digest_file(path)[0] == digest",
         "return path.is_file()",
-        ("tests/runtime/test_store_damage.py", "tests/runtime/test_flips.py::test_flips_are_noticed"),
+        ("tests/runtime/test_store_damage.py::test_an_object_with_a_flipped_bit_is_set_aside",),
     ),
     Fault(
         "what is noted of a stage is not held against its seal",
         f"{RUNTIME}/store.py",
         'if sealed(value) != value or value["key"] != key:',
         'if value["key"] != key:',
-        ("tests/runtime/test_store_damage.py", "tests/runtime/test_flips.py::test_flips_are_noticed"),
+        ("tests/runtime/test_store_damage.py::test_an_entry_that_cannot_be_trusted_counts_as_unknown",),
     ),
     Fault(
         "a manifest or record is not held against its digest",
         f"{SCHEMAS}/manifest.py",
         'intact = digest_json(body) == value.get("digest") and canonical(value) + b"\\n" == data',
         "intact = bool(body)",
-        ("tests/runtime/test_store_damage.py", "tests/runtime/test_flips.py::test_flips_are_noticed"),
+        (
+            "tests/runtime/test_store_damage.py::test_a_damaged_manifest_or_record_is_refused",
+            "tests/runtime/test_flips.py::test_flips_are_noticed",
+        ),
     ),
     Fault(
         "the ledger is not chained",
