@@ -11,7 +11,7 @@ import hashlib
 import logging
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -38,7 +38,7 @@ _REASONS: Final = (
     ("GatedRepoError", "{hub} gives it only to those who accepted its terms", f"accept them there, and {_TOKEN}"),
     ("DisabledRepoError", "{hub} has disabled it", "bind another model in a profile"),
     ("RevisionNotFoundError", "{hub} has no such revision of it", "write as 'revision' a commit of its history"),
-    ("RepositoryNotFoundError", "{hub} has no such model, or shows it to few", f"mend 'source', or {_TOKEN}"),
+    ("RepositoryNotFoundError", "{hub} has no such repository, or shows it to few", f"mend 'source', or {_TOKEN}"),
     ("ProxyError", "the proxy on the way to {hub} refuses", "mend HTTP_PROXY, HTTPS_PROXY or NO_PROXY"),
     ("TimeoutException", "{hub} does not answer in time", _CONNECT),
     ("ConnectError", "{hub} cannot be reached: {text}", _CONNECT),
@@ -48,7 +48,7 @@ _REASONS: Final = (
 
 
 class _NotHadError(Exception):
-    """Why a model cannot be had, and the way out."""
+    """Why a repository cannot be had, and the way out."""
 
     def __init__(self, reason: str, hint: str) -> None:
         super().__init__(reason)
@@ -64,14 +64,15 @@ class _Listed:
     oid: str
 
 
-def fetch(repository: str, revision: str) -> Path:
-    """The folder of a repository at a full commit, downloaded if need be; `HF_ENDPOINT` names another hub.
+def fetch(repository: str, revision: str, file: str = "") -> Path:
+    """The folder of a model at a full commit, downloaded if need be, or of a data set of which one file is wanted.
 
-    Raises HsdcError with exit 4 when the hub, the repository, the revision or a whole file cannot be had.
+    `HF_ENDPOINT` names another hub. Raises HsdcError with exit 4 when the hub, the repository, the revision or a whole
+    file cannot be had.
     """
     with _quiet():
         try:
-            return _fetch(repository, revision)
+            return _fetch(repository, revision, file)
         except Exception as error:  # the client raises its own, its transport's and the system's errors
             reason, hint = _explained(error)
             raise _failure(repository, revision, reason, hint) from None
@@ -88,40 +89,56 @@ def _failure(repository: str, revision: str, reason: str, hint: str) -> HsdcErro
     return fail("E414", Exit.ENVIRONMENT, message, None, hint)
 
 
-def _fetch(repository: str, revision: str) -> Path:
+def _fetch(repository: str, revision: str, file: str) -> Path:
     from huggingface_hub import get_session, hf_hub_download
 
     session = get_session()
-    files = _listing(session, repository, revision)
-    names = wanted(files)
-    other = "take a revision that has it, or bind another model in a profile"
-    if _LAST not in names:
-        raise _NotHadError("it holds no config.json", other)
-    if not any(name.endswith(".safetensors") for name in names):
-        raise _NotHadError("it holds no safetensors weights", other)
+    kind = "dataset" if file else "model"
+    files = _listing(session, f"{kind}s/{repository}/tree/{revision}/{file.rpartition('/')[0]}".rstrip("/"))
+    names = (file,) if file else wanted(files)
+    _require(names, files, data=bool(file))
     folder = Path()
     with _bounded(session):
         for name in names:
             found = Path(
                 hf_hub_download(
-                    repository, name, revision=revision, cache_dir=hub_cache(), etag_timeout=PATIENCE, token=None
+                    repository,
+                    name,
+                    repo_type=kind,
+                    revision=revision,
+                    cache_dir=hub_cache(),
+                    etag_timeout=PATIENCE,
+                    token=None,
                 )
             )
             _check(found, files[name])
-            folder = found.parent
+            folder = found.parents[name.count("/")]
             if folder.name != revision:
                 raise _NotHadError(f"{_hub()} gives the commit {folder.name[:12]} instead", "set HF_ENDPOINT to a hub")
     return folder
 
 
-def _listing(session: Any, repository: str, revision: str) -> dict[str, _Listed]:
-    """Files at the top of the repository, asked for once and without retries."""
+def _require(names: tuple[str, ...], files: Mapping[str, _Listed], *, data: bool) -> None:
+    """What is wanted has to be listed: the file of a data set, or what makes a model."""
+    if data:
+        if names[0] not in files:
+            raise _NotHadError(f"it holds no '{names[0]}'", "mend 'files', or take a revision that has it")
+        return
+    other = "take a revision that has it, or bind another model in a profile"
+    if _LAST not in names:
+        raise _NotHadError("it holds no config.json", other)
+    if not any(name.endswith(".safetensors") for name in names):
+        raise _NotHadError("it holds no safetensors weights", other)
+
+
+def _listing(session: Any, place: str) -> dict[str, _Listed]:
+    """Files in a folder of a repository, asked for once and without retries."""
     from huggingface_hub import hf_raise_for_status
     from huggingface_hub.constants import ENDPOINT
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
     entries: list[Any] = []
-    url: str | None = f"{ENDPOINT}/api/models/{repository}/tree/{revision}"
+    url: str | None = f"{ENDPOINT}/api/{place}"
     for _ in range(_PAGES):
         if url is None or not url.startswith(f"{ENDPOINT}/"):  # the token goes to no other host
             break

@@ -20,12 +20,12 @@ from hsdc_schemas.manifest import Input, InputFile, Manifest
 from hsdc_schemas.model_files import model_files
 from hsdc_schemas.modules import module_names
 from hsdc_schemas.rows import label_counts, read_rows
-from hsdc_schemas.sources import LOCAL_SOURCES, as_written, locate_file, locate_model
+from hsdc_schemas.sources import LOCAL_SOURCES, as_written, locate_data, locate_file, locate_model
 from hsdc_schemas.spec import Experiment
 
 MADE = "run:"
 
-Fetch = Callable[[str, str], Path]
+Fetch = Callable[[str, str, str], Path]
 
 
 @dataclass(frozen=True)
@@ -158,9 +158,15 @@ class Locker:
         """A file of records by its bytes; what is in it is for the run to say."""
         if source.source.startswith("local:"):
             self._require_own_sources()
-        path = self._file(source.source)
+        try:
+            path = locate_data(self.root, source.source, source.revision, source.files)
+        except HsdcError as error:
+            if self.fetch is None or not source.source.startswith("hf:") or error.exit is not Exit.ENVIRONMENT:
+                raise
+            self.fetch(source.source.removeprefix("hf:"), source.revision, source.files)
+            path = locate_data(self.root, source.source, source.revision, source.files)
         digest, size = self.cache.digest(path)
-        files = (InputFile(path=path.name, digest=digest, bytes=size),)
+        files = (InputFile(path=source.files or path.name, digest=digest, bytes=size),)
         return Input(name=f"source.{name}", source=source.source, revision=source.revision, digest=digest, files=files)
 
     def _subset(self, reading: Reading, name: str) -> Input:
@@ -208,7 +214,7 @@ class Locker:
         except HsdcError as error:
             if self.fetch is None or not model.source.startswith("hf:") or error.exit is not Exit.ENVIRONMENT:
                 raise
-            folder = self.fetch(model.source.removeprefix("hf:"), model.revision)
+            folder = self.fetch(model.source.removeprefix("hf:"), model.revision, "")
             names = model_files(folder, model.gguf, code=model.remote_code)
         require_harmless(folder, names, code=model.remote_code)
         self.cache.watch(folder)

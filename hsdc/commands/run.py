@@ -108,7 +108,9 @@ def _due(root: Path, options: argparse.Namespace) -> tuple[tuple[Manifest, ...],
         _require_fresh(root, options.profile, names)
     manifests = tuple(_manifest(root, options.profile, name) for name in names)
     # A run that is only compared with needs its record, not its store: the record may be from another machine.
-    return manifests, tuple(item for item in manifests if item.run in asked or not _finished(root, item))
+    due = {item.run for item in manifests if item.run in asked or not _finished(root, item)}
+    due |= {run for item in manifests if item.run in due for run in _makers(item)}  # of these the rows are needed
+    return manifests, tuple(item for item in manifests if item.run in due)
 
 
 def _finished(root: Path, manifest: Manifest) -> Record | None:
@@ -177,12 +179,16 @@ def _stands_on(root: Path, profile: str, name: str) -> list[str]:
         manifest = _manifest(root, profile, name)
     except HsdcError:
         return []
-    makers = [
-        item.source.removeprefix(MADE).partition("/")[0] for item in manifest.inputs if item.source.startswith(MADE)
-    ]
+    makers = _makers(manifest)
     against = getattr(manifest.experiment.evaluation, "against", None) if manifest.experiment.kind != "data" else None
     claim = manifest.reproduces.run if manifest.reproduces is not None else None
     return [run for run in (*makers, claim, against) if run is not None]
+
+
+def _makers(manifest: Manifest) -> list[str]:
+    """The data runs that make a run's rows."""
+    sources = (item.source for item in manifest.inputs if item.source.startswith(MADE))
+    return [source.removeprefix(MADE).partition("/")[0] for source in sources]
 
 
 def _manifest(root: Path, profile: str, name: str) -> Manifest:

@@ -14,9 +14,10 @@ from hsdc_schemas.components import PretrainedModel
 from hsdc_schemas.digests import PREFIX, digest_each, digest_file, digest_json, short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.harmless import require_harmless
+from hsdc_schemas.making import DataExperiment
 from hsdc_schemas.manifest import Input, Manifest
 from hsdc_schemas.model_files import model_files
-from hsdc_schemas.sources import locate_endpoint, locate_file, locate_model
+from hsdc_schemas.sources import locate_data, locate_endpoint, locate_file, locate_model
 
 MADE = "run:"  # what begins a source that another run makes
 
@@ -65,8 +66,9 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
             elif item.name == "model":
                 endpoint = locate_endpoint(root, item.source)
             elif item.files:  # a subset has none: it is drawn from a split's
-                path = locate_file(root, item.source)
-                splits[item.name.removeprefix("dataset.").removeprefix("source.")] = path
+                name = item.name.removeprefix("dataset.").removeprefix("source.")
+                path = _located(root, manifest, item, name)
+                splits[name] = path
                 faults += _compare(item, [(item.files[0].path, path)], read)
         except HsdcError as error:
             faults += error.diagnostics
@@ -74,6 +76,14 @@ def verify_inputs(manifest: Manifest, root: Path) -> Located:
         raise HsdcError(faults)
     digests = {item.name.removeprefix("dataset."): item.digest for item in manifest.inputs if item.name != "model"}
     return Located(splits, {**digests, **made}, model, tuple(read), endpoint)
+
+
+def _located(root: Path, manifest: Manifest, item: Input, name: str) -> Path:
+    """The file of a split, or of a source of a data run."""
+    if not isinstance(manifest.experiment, DataExperiment):
+        return locate_file(root, item.source)
+    source = manifest.experiment.sources[name]
+    return locate_data(root, source.source, source.revision, source.files)
 
 
 def _made(root: Path, item: Input) -> tuple[Path, str]:

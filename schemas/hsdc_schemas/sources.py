@@ -125,6 +125,36 @@ def locate_model(root: Path, source: str, revision: str = "", folder: str = "", 
     return found
 
 
+def locate_data(root: Path, source: str, revision: str = "", file: str = "") -> Path:
+    """The file of records of a `file:` or `local:` source, or `file` of an `hf:` data set at a full commit.
+
+    `revision` and `file` are empty but for a data set of the hub. Raises HsdcError (`FAULTS`).
+    """
+    parsed = _parsed(source)
+    if parsed.kind != "hf":
+        if revision or file:
+            what = "revision" if revision else "files"
+            hint = f"remove '{what}': a file is named by its path and pinned by its digest"
+            raise fail("E408", Exit.SPEC, f"'{what}' says nothing of '{source}'", hint=hint)
+        return locate_file(root, source)
+    if not file:
+        raise fail("E401", Exit.SPEC, f"'{source}' names no file", hint="write as 'files' the file's path in it")
+    pure = PurePosixPath(file)
+    if pure.is_absolute() or ".." in pure.parts or "\\" in file:
+        hint = "write its path in the data set, without '..'"
+        raise fail("E402", Exit.SPEC, f"'{file}' is no path of a file in '{source}'", hint=hint)
+    folder = _hub_folder(parsed, revision, "datasets")
+    found = _resolved(folder / pure, parsed)
+    if not found.is_relative_to(_resolved(folder.parents[1], parsed)):
+        hint = "fetch the data set again"
+        raise fail("E412", Exit.SPEC, f"'{file}' of '{source}' is a link that leads outside", hint=hint)
+    if not found.is_file():
+        hint = "run `hsdc compile` with network, or set HF_HOME to the folder that holds the cache"
+        message = f"'{file}' of '{source}' at {revision[:12]} is not in the hub cache"
+        raise fail("E409", Exit.ENVIRONMENT, message, hint=hint)
+    return found
+
+
 def locate_endpoint(root: Path, url: str) -> str:
     """The base URL of an endpoint: as it is declared or, of `local:NAME`, as this machine gives it."""
     if not url.startswith("local:"):
@@ -264,11 +294,11 @@ def _package_folder(source: Source, version: str, folder: str, sign: str) -> Pat
     return found
 
 
-def _hub_folder(source: Source, revision: str) -> Path:
+def _hub_folder(source: Source, revision: str, kind: str = "models") -> Path:
     if not _COMMIT.fullmatch(revision):
         hint = "write the commit's 40 lower-case hexadecimal digits as 'revision': branches and tags move"
         raise fail("E408", Exit.SPEC, f"the revision '{revision}' of '{source}' is no full commit", hint=hint)
-    found = hub_cache() / f"models--{source.name.replace('/', '--')}" / "snapshots" / revision
+    found = hub_cache() / f"{kind}--{source.name.replace('/', '--')}" / "snapshots" / revision
     if not found.is_dir():
         hint = "run `hsdc compile` with network, or set HF_HOME to the folder that holds the cache"
         raise fail("E409", Exit.ENVIRONMENT, f"'{source}' at {revision[:12]} is not in the hub cache", hint=hint)

@@ -85,6 +85,7 @@ profile: demo
 title: On the CPU
 execution: {device: cpu, precision: float32, threads: 1}
 """,
+    "locks/runtime.txt": "torch==2.13.0\n",
     **{
         f"data/{split}.csv": f"id,text,tone\n{split}1,ab,good\n{split}2,ba,bad\n"
         for split in ("train", "validation", "test")

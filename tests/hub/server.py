@@ -117,10 +117,11 @@ class _Handler(BaseHTTPRequestHandler):
         if self.side == "store":
             repository, revision, name = "/".join(parts[:2]), parts[2], parts[3]
             self._bytes(name, self.hub.repositories[repository][revision][name])
-        elif parts[:2] == ["api", "models"]:
-            self._listing("/".join(parts[2:4]), parts[5])
+        elif parts[0] == "api":
+            self._listing("/".join(parts[2:4]), parts[5], "/".join(parts[6:]))
         else:
-            self._resolve("/".join(parts[:2]), parts[3], parts[4])
+            parts = parts[1:] if parts[0] == "datasets" else parts
+            self._resolve("/".join(parts[:2]), parts[3], "/".join(parts[4:]))
 
     def _answer(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
         self.send_response(status)
@@ -139,7 +140,7 @@ class _Handler(BaseHTTPRequestHandler):
             return False
         return True
 
-    def _listing(self, repository: str, revision: str) -> None:
+    def _listing(self, repository: str, revision: str, folder: str) -> None:
         faults = self.hub.faults
         if faults.stall == "listing":
             self.hub.released.wait(60)
@@ -150,6 +151,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         entries: list[dict[str, Any]] = [{"type": "directory", "path": "onnx", "oid": "0" * 40, "size": 0}]
         for name, data in self.hub.repositories[repository][revision].items():
+            if name.rpartition("/")[0] != folder:
+                continue
             entry: dict[str, Any] = {"type": "file", "path": name, "size": len(data), "oid": oid(name, data)}
             if name.endswith(LARGE):
                 entry["lfs"] = {"oid": entry["oid"], "size": len(data), "pointerSize": 134}
@@ -159,7 +162,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = json.dumps(entries[start : start + faults.page]).encode()
         headers = {"Content-Type": "application/json"}
         if start + faults.page < len(entries):
-            here = f"{self.hub.endpoint}/api/models/{repository}/tree/{revision}"
+            here = f"{self.hub.endpoint}{self.path.partition('?')[0]}"
             headers["Link"] = f'<{here}?cursor={start + faults.page}>; rel="next"'
         self._answer(200, headers, body)
 

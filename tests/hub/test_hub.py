@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -122,7 +124,7 @@ def test_unknown_revision_and_repository(bench: Bench, hub: Hub) -> None:
     bench.model(TINY, OTHER)
     assert "no such revision" in bench.compile(hub.endpoint).message
     bench.model("acme/nothing")
-    assert "no such model" in bench.compile(hub.endpoint, HF_TOKEN=SECRET).message
+    assert "no such repository" in bench.compile(hub.endpoint, HF_TOKEN=SECRET).message
 
 
 def test_gated(bench: Bench, hub: Hub) -> None:
@@ -183,3 +185,71 @@ def test_what_is_fetched_is_what_is_locked(tmp_path: Path) -> None:
     assert tuple(sorted(found)) == model_files(tmp_path)
     assert len(found) == 13
     assert found[-1] == "config.json"
+
+
+DATA = "acme/posts"
+RECORDS = b"".join(json.dumps({"id": f"r{n}", "text": f"text {n}"}).encode() + b"\n" for n in range(5))
+MADE = """
+hsdc: 1
+run: made
+kind: data
+shapes:
+  post: {fields: {id: {}, text: {}}, columns: {id: id, text: text}}
+sources:
+  all: {source: "hf:acme/posts", revision: REVISION, files: FILE, format: jsonl, shapes: [post], split: train}
+splits: {kind: source}
+outputs: {rows: {kind: rows}}
+"""
+
+
+def test_a_file_of_a_data_set_is_fetched_when_compiling_and_read_without_network(bench: Bench) -> None:
+    for path in (bench.root / "specs/first.yaml", bench.root / "specs/models/tiny.yaml"):
+        path.unlink()
+
+    def asks_for(file: str) -> None:
+        (bench.root / "specs/made.yaml").write_text(MADE.replace("REVISION", REVISION).replace("FILE", file))
+
+    asks_for("data/posts.jsonl")
+    with Hub({DATA: {REVISION: {"data/posts.jsonl": RECORDS, "data/other.jsonl": b"{}"}}}) as hub:
+        first = bench.compile(hub.endpoint)
+        assert (first.exit, first.said) == (0, [])
+        assert not [seen for seen in hub.seen if "other" in seen.path]
+        asks_for("data/absent.jsonl")
+        (fault,) = bench.compile(hub.endpoint).said
+        assert (fault["code"], fault["message"].rpartition(": ")[2]) == ("E414", "it holds no 'data/absent.jsonl'")
+        hub.faults.lies = {"data/other.jsonl": b"{ }"}
+        asks_for("data/other.jsonl")
+        (fault,) = bench.compile(hub.endpoint).said
+        assert "are not those that" in fault["message"]
+        endpoint = hub.endpoint
+    asks_for("data/posts.jsonl")
+    alone = bench.compile(endpoint)
+    assert alone.files == first.files
+    manifest = json.loads(first.files["generated/demo/made.lock.json"])
+    (item,) = manifest["inputs"]
+    digest = f"sha256:{hashlib.sha256(RECORDS).hexdigest()}"
+    assert item["files"] == [{"bytes": len(RECORDS), "digest": digest, "path": "data/posts.jsonl"}]
+    for name, text in first.files.items():
+        (bench.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (bench.root / name).write_text(text)
+    paths = os.pathsep.join(
+        [*sys.path, *(str(Path(part).resolve()) for part in ("schemas", "compiler", "runtime", "."))]
+    )
+    environment = bench.environment(endpoint, PYTHONPATH=paths, HF_HUB_OFFLINE="1")
+    command = [sys.executable, "-m", "hsdc", "run", "--frozen", "--allow-environment", "made"]
+    done = subprocess.run(command, cwd=bench.root, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "  all     5     5" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("more", "code"),
+    [("", "E408"), (f"revision: {REVISION}", "E401"), (f"revision: {REVISION}, files: ../x", "E402")],
+)
+def test_a_data_set_is_pinned_and_names_its_file(bench: Bench, more: str, code: str) -> None:
+    for path in (bench.root / "specs/first.yaml", bench.root / "specs/models/tiny.yaml"):
+        path.unlink()
+    text = MADE.replace("revision: REVISION, files: FILE", more or "files: data/posts.jsonl").replace("FILE", "x")
+    (bench.root / "specs/made.yaml").write_text(text)
+    found = bench.compile("http://127.0.0.1:1")
+    assert (found.exit, [fault["code"] for fault in found.said]) == (2, [code])
