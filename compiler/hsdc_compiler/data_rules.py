@@ -7,8 +7,26 @@ from collections.abc import Callable, Iterator
 
 from hsdc_compiler.faults import fault
 from hsdc_compiler.node import Node, Path
+from hsdc_compiler.prompt_rules import examples_of, template, templates_of
 from hsdc_schemas.errors import Diagnostic, did_you_mean
-from hsdc_schemas.making import ChatOutput, DataExperiment, DrawnSplits, GivenSplits, SourceSplits, Take
+from hsdc_schemas.making import (
+    AtLeast,
+    ChatOutput,
+    DataExperiment,
+    DrawnSplits,
+    FieldShape,
+    GivenSplits,
+    Length,
+    PairsOutput,
+    Shape,
+    SourceSplits,
+    Take,
+)
+from hsdc_schemas.rows import REASONS
+
+NUMBERS = ("number", "integer")
+_SINGLE = ("text", *NUMBERS, "truth")
+_KINDS = {"text": "texts", "number": "numbers", "integer": "integers", "truth": "truths", "texts": "lists of texts"}
 
 
 def shapes(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
@@ -27,6 +45,69 @@ def shapes(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
                 path = ("sources", name, "shapes")
                 hint = did_you_mean(wanted, experiment.shapes)
                 yield fault(tree, "E732", f"there is no shape '{wanted}'", path, hint)
+
+
+def fields(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """Bounds are of numbers, lists of texts are of texts, and no field stands inside another."""
+    for name, shape in experiment.shapes.items():
+        for path, field in shape.fields.items():
+            place = ("shapes", name, "fields", path)
+            if why := _contradiction(field):
+                yield fault(tree, "E738", f"'{path}' of the shape '{name}' {why}", place, "mend its 'type'")
+            above = next((other for other in shape.fields if path.startswith(f"{other}.")), None)
+            if above is not None:
+                message = f"'{path}' stands inside '{above}', which holds {_KINDS[shape.fields[above].type]}"
+                yield fault(tree, "E738", message, place, f"take '{above}' out", at_key=True)
+
+
+def _contradiction(field: FieldShape) -> str:
+    if field.allowed and field.type != "text":
+        return f"lists texts that are allowed, and holds {_KINDS[field.type]}"
+    if (field.minimum is not None or field.maximum is not None) and field.type not in NUMBERS:
+        return f"has bounds, and holds {_KINDS[field.type]}"
+    return ""
+
+
+def types(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """A column has one type in all shapes, id and text are texts, and filters fit what they look at."""
+    found: dict[str, str] = {}
+    for name, shape in experiment.shapes.items():
+        for column in shape.columns:
+            kind = _type(shape, column)
+            known = found.setdefault(column, kind)
+            if kind != known and not {kind, known} <= {*NUMBERS}:
+                message = f"'{column}' holds {_KINDS[kind]} in the shape '{name}', and {_KINDS[known]} in another one"
+                yield fault(tree, "E738", message, ("shapes", name, "columns", column), "take the same of both")
+    for slot, column in (("id", experiment.id), ("text", experiment.text)):
+        if found.get(column, "text") != "text":
+            message = f"'{column}' holds {_KINDS[found[column]]}, and no texts"
+            yield fault(tree, "E738", message, (slot,), "name a column of texts")
+    written = tree.at(("filters",))
+    for position, item in enumerate(experiment.filters):
+        wanted = NUMBERS if isinstance(item, AtLeast) else ("text",) if isinstance(item, Length) else _SINGLE
+        if found.get(item.column, wanted[0]) not in wanted:
+            node = written.value[position] if written is not None and written.is_sequence else tree
+            message = (
+                f"'{item.kind}' looks at {_KINDS[wanted[0]]}, and '{item.column}' holds {_KINDS[found[item.column]]}"
+            )
+            yield fault(node, "E738", message, ("column",), "name another column, or mend the field's 'type'")
+
+
+def _type(shape: Shape, column: str) -> str:
+    taken = shape.columns[column]
+    take = Take(path=taken) if isinstance(taken, str) else taken
+    if take.path is None or take.pattern is not None or take.path not in shape.fields:
+        return "text"
+    return shape.fields[take.path].type
+
+
+def rejects(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """Records are rejected for reasons that exist."""
+    known = (*REASONS, "E616")
+    for code in experiment.rejects:
+        if code not in known:
+            message = f"no record is rejected for '{code}'"
+            yield fault(tree, "E739", message, ("rejects", code), f"known are {', '.join(known)}", at_key=True)
 
 
 def _taken(tree: Node, path: Path, taken: str | Take, fields: tuple[str, ...]) -> Iterator[Diagnostic]:
@@ -97,4 +178,26 @@ def outputs(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
         yield fault(tree, "E735", message, ("length",), "add 'model: {use: …}'", at_key=True)
 
 
-RULES: tuple[Callable[[DataExperiment, Node], Iterator[Diagnostic]], ...] = (shapes, columns, splits, outputs)
+def templates(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
+    """What asks can be rendered and shows answers that are allowed; pairs are over columns."""
+    if experiment.prompt is not None:
+        yield from templates_of(experiment.prompt, tree)
+    if experiment.prompt is not None and experiment.task is not None:
+        yield from examples_of(experiment.prompt, experiment.task.labels, tree)
+    known = sorted({column for shape in experiment.shapes.values() for column in shape.columns})
+    for name, output in experiment.outputs.items():
+        if isinstance(output, PairsOutput):
+            for part in ("prompt", "response"):
+                yield from template(getattr(output, part), known, tree, ("outputs", name, part))[1]
+
+
+RULES: tuple[Callable[[DataExperiment, Node], Iterator[Diagnostic]], ...] = (
+    shapes,
+    fields,
+    columns,
+    types,
+    rejects,
+    splits,
+    outputs,
+    templates,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from hsdc_compiler.faults import fault
 from hsdc_compiler.node import Node
@@ -11,7 +11,7 @@ from hsdc_compiler.templates import read_template
 from hsdc_schemas.components import Endpoint
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.finetuning import FinetuneExperiment
-from hsdc_schemas.prompting import JsonAnswer, PromptExperiment
+from hsdc_schemas.prompting import JsonAnswer, Prompt, PromptExperiment
 from hsdc_schemas.spec import Execution
 
 VARIABLES = ("text", "fields", "labels", "examples", "persona", "policy", "context", "guidance")
@@ -65,7 +65,11 @@ def methods(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
 
 def examples(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
     """Examples show answers that are allowed, in the format that is read."""
-    prompt, labels = experiment.prompt, experiment.task.labels
+    yield from examples_of(experiment.prompt, experiment.task.labels, tree)
+
+
+def examples_of(prompt: Prompt, labels: Sequence[str], tree: Node) -> Iterator[Diagnostic]:
+    """The same of a prompt and the labels of its task."""
     known = prompt.format.fields if isinstance(prompt.format, JsonAnswer) else ()
     written = tree.at(("prompt", "examples"))
     for position, example in enumerate(prompt.examples):
@@ -82,18 +86,31 @@ def examples(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
 
 def templates(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
     """Templates are Jinja2 that can be read, over variables that exist; nothing of them is evaluated here."""
+    yield from templates_of(experiment.prompt, tree)
+
+
+def templates_of(prompt: Prompt, tree: Node) -> Iterator[Diagnostic]:
+    """The same of a prompt."""
     for name in ("system", "user"):
-        path = ("prompt", name)
-        template = read_template(getattr(experiment.prompt, name))
-        if template.fault:
-            yield fault(tree, "E728", f"'prompt.{name}' is no template: {template.fault}", path, "write it as Jinja2")
-            continue
-        for variable in sorted(template.names - {*VARIABLES}):
-            message = f"the template 'prompt.{name}' uses '{variable}', which nothing gives it"
-            yield fault(tree, "E728", message, path, did_you_mean(variable, VARIABLES))
-        if name == "user" and "text" not in template.names:
+        used, faults = template(getattr(prompt, name), VARIABLES, tree, ("prompt", name))
+        yield from faults
+        if name == "user" and used is not None and "text" not in used:
             message = "the template 'prompt.user' does not show the text, so every row asks the same"
-            yield fault(tree, "E728", message, path, "write {{ text }} where it belongs")
+            yield fault(tree, "E728", message, ("prompt", name), "write {{ text }} where it belongs")
+
+
+def template(
+    source: str, variables: Sequence[str], tree: Node, path: tuple[str, ...]
+) -> tuple[frozenset[str] | None, list[Diagnostic]]:
+    """The variables that a template uses, None where it is no Jinja2, and its faults: it uses none but those given."""
+    found, name = read_template(source), ".".join(path)
+    if found.fault:
+        return None, [fault(tree, "E728", f"'{name}' is no template: {found.fault}", path, "write it as Jinja2")]
+    faults = []
+    for variable in sorted(found.names.difference(variables)):
+        message = f"the template '{name}' uses '{variable}', which nothing gives it"
+        faults.append(fault(tree, "E728", message, path, did_you_mean(variable, variables)))
+    return found.names, faults
 
 
 def rows(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
