@@ -11,7 +11,17 @@ from pathlib import Path
 
 from benchmarks.results import show, write
 
-NAMES = ("start_up", "encoder_epoch", "trainer", "inputs", "demo_memory", "prompting", "campaign", "hatexplain")
+NAMES = (
+    "start_up",
+    "encoder_epoch",
+    "trainer",
+    "inputs",
+    "demo_memory",
+    "prompting",
+    "campaign",
+    "hatexplain",
+    "million_rows",
+)
 DATA = "HSDC_TWO_TASK"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
