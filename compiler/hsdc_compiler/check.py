@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 
 from hsdc_compiler.merge import FAULT
 from hsdc_compiler.node import Node, dotted
+from hsdc_schemas.components import Endpoint
 from hsdc_schemas.errors import Diagnostic, Exit, Place, did_you_mean
 from hsdc_schemas.fields import Metric, Model, Name
 from hsdc_schemas.spec import SLOTS
@@ -20,9 +21,19 @@ _M = TypeVar("_M", bound=Model)
 MAX_FAULTS = 100
 _REPLACES = "it replaces this value"
 _SWITCHES = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
+
+
+def _pattern_of(model: type[Model], field: str) -> str:
+    return str(next(item.pattern for item in model.model_fields[field].metadata if hasattr(item, "pattern")))
+
+
 _PATTERNS = {  # in words, by the pattern of the type
     str(get_args(Name)[1].metadata[0].pattern): "names match [a-z][a-z0-9_]*",
     str(get_args(Metric)[1].metadata[0].pattern): "a metric is HEAD.NAME, as in overall.f1_macro or tone.f1[warm]",
+    _pattern_of(Endpoint, "url"): "write https://HOST/v1 without a user, a query or a fragment, or local:NAME",
+    _pattern_of(
+        Endpoint, "key"
+    ): "write the name of an environment variable, as in MODEL_KEY, and never the key itself",
 }
 
 _TYPES = {

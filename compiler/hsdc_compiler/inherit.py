@@ -10,12 +10,11 @@ from pydantic import Field
 
 from hsdc_compiler.merge import FAULT, fresh, merge, put
 from hsdc_compiler.node import Node, dotted
-from hsdc_compiler.project import HEADERS, Document
+from hsdc_compiler.project import HEADERS, MAX_GENERATIONS, Document
 from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
 from hsdc_schemas.fields import Model, Name, RunName
 from hsdc_schemas.spec import Reproduces
 
-MAX_GENERATIONS = 16
 _OF_A_RUN = frozenset(HEADERS)
 _HEADER = _OF_A_RUN - {"change", "restore"}
 MAX_FAULTS = 100  # of one kind, in one run

@@ -141,9 +141,12 @@ class Project:
                 raise fail(
                     "E303", Exit.SPEC, f"there is no {slot} '{extends.plain()}'", place, _nearest(extends, known)
                 )
-            if extends.value in trail or len(trail) > MAX_GENERATIONS:
-                way = " → ".join((*trail, extends.value))
+            if extends.value in trail:
+                way = " → ".join((*trail[trail.index(extends.value) :], extends.value))
                 raise fail("E305", Exit.SPEC, f"the components extend each other in a circle: {way}", place)
+            if len(trail) >= MAX_GENERATIONS:
+                message = f"'{trail[0]}' has more than {MAX_GENERATIONS} generations"
+                raise fail("E306", Exit.SPEC, message, place, "write a component without 'extends' that holds it all")
             parent = self._document(f"{SPECS}/{SLOTS[slot][0]}/{extends.value}.yaml", slot, extends.value)
             base = self._derived(slot, parent, (*trail, extends.value))
             self._bodies[document.path] = _changed(document, base)
