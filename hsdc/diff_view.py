@@ -196,7 +196,8 @@ def shown(value: Any) -> str:
         return "(absent)"
     if isinstance(value, dict) and "digest" in value and "rows" in value:
         rows = "" if value["rows"] is None else f", {value['rows']:,} rows"
-        return f"{short(value['digest'])}{rows}, {value['bytes']:,} bytes"
+        size = f", {value['bytes']:,} bytes" if value["bytes"] else ""  # rows that are drawn have no file of their own
+        return f"{short(value['digest'])}{rows}{size}"
     if isinstance(value, dict) and set(value) == {"named", "used"}:
         return str(value["named"]) + (f" (bound to {value['used']})" if value["named"] != value["used"] else "")
     if isinstance(value, dict):

@@ -133,8 +133,9 @@ class Comparison:
         for item in (*new.manifest.inputs, *(i for i in old.manifest.inputs if not _has(new.manifest, i.name))):
             was, now = known.get(item.name), item if _has(new.manifest, item.name) else None
             if was is None or now is None or was.digest != now.digest:
-                path = ("dataset", "splits", item.name.partition(".")[2]) if item.name != "model" else ("model",)
+                path = _declared(item)
                 same = was is not None and now is not None and was.source == now.source
+                same = same and (bool(item.files) or not self._changed(name, path))  # what has no files is its values
                 cause = Cause("bytes", item.source) if same else self._cause(name, path)
                 places = _place(old.tree, path), _place(new.tree, path)
                 yield Change("input", item.name, _input(was), _input(now), *places, cause)
@@ -237,6 +238,13 @@ class Comparison:
 def _place(tree: Node, path: Path) -> str:
     node = tree.at(path)
     return f"{node.mark.source.path}:{node.mark.line}" if node is not None else ""
+
+
+def _declared(item: Input) -> Path:
+    """Where an input is named in an experiment."""
+    kind, _, name = item.name.partition(".")
+    sections = {"dataset": ("dataset", "splits"), "subset": ("dataset", "subsets"), "source": ("sources",)}
+    return (*sections[kind], name) if kind in sections else (kind,)
 
 
 def _has(manifest: Manifest, name: str) -> bool:
