@@ -166,6 +166,11 @@ HEAVY = (
         heavy=True,
     ),
     Session(
+        "export",
+        "The adapter of a finished fine-tune for other software; a run that trains none has none.",
+        (Step("hsdc export run4 --to adapter", code=2),),
+    ),
+    Session(
         "gc",
         "What of the store no manifest and no record needs any more.",
         (Step("hsdc gc"),),

@@ -83,24 +83,8 @@ def command_line() -> argparse.ArgumentParser:
         choices = ("bash", "zsh", "fish")
         parser.add_argument(option, action=_Completion, nargs="?", choices=choices, metavar="SHELL", help=text)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
-    grammars = (
-        _init,
-        _new,
-        _set,
-        _fmt,
-        _compile,
-        _run,
-        _explain,
-        _show,
-        _ls,
-        _diff,
-        _compare,
-        _verify,
-        _sign,
-        _gc,
-        _schema,
-    )
-    for grammar in grammars:
+    authoring = (_init, _new, _set, _fmt, _compile, _run, _explain, _show, _ls, _diff)
+    for grammar in (*authoring, _compare, _verify, _sign, _export, _gc, _schema):
         grammar(commands)
     for name, below in commands.choices.items():
         below.epilog, below.formatter_class = EXAMPLES_OF.get(name), _Help
@@ -228,6 +212,22 @@ def _sign(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser.add_argument("--json", action="store_true", help="data as JSON on stdout")
 
 
+def _export(commands: argparse._SubParsersAction[_Parser]) -> None:
+    text = (
+        "Write the adapter of a finished fine-tune as a folder that PeftModel.from_pretrained reads, with a card of "
+        "its figures and of the manifest that it comes from."
+    )
+    parser = commands.add_parser("export", help="an adapter for other software", description=text, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", type=_name, help="a finished run of kind finetune")
+    _profile(parser)
+    parser.add_argument("--to", required=True, metavar="FOLDER", help="a folder that is not there yet")
+    merge = "write the whole model with the adapter merged into its weights, and compare what both say"
+    parser.add_argument("--merge", action="store_true", help=merge)
+    push = "push the folder to a hub too, as OWNER/NAME, with the token in HF_TOKEN; a new one is private"
+    parser.add_argument("--push", metavar="REPO", help=push)
+    parser.add_argument("--json", action="store_true", help="data as JSON on stdout")
+
+
 def _gc(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = (
         "List what of the store no manifest and no record in generated/ needs; what only superseded records name is "
@@ -288,12 +288,8 @@ def _fmt(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _explain(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = "Say where a value comes from: every layer that set it, the winner last. Or what a code means."
-    parser = commands.add_parser(
-        "explain",
-        help="where a value comes from, what a code means",
-        description=text,
-        allow_abbrev=False,
-    )
+    told = "where a value comes from, what a code means"
+    parser = commands.add_parser("explain", help=told, description=text, allow_abbrev=False)
     parser.add_argument("subject", metavar="RUN|CODE", help="a run, or the code of a message")
     parser.add_argument("path", nargs="?", metavar="PATH", help="a value, or a section; every leaf by default")
     _profile(parser)

@@ -85,6 +85,12 @@ examples:
   hsdc sign run4 run8_restore_r4 --key ~/.config/hsdc.pem
   hsdc sign run4 --profile full --key ~/.config/hsdc.pem
 """,
+    "export": """\
+examples:
+  hsdc export lora_validation --to out/adapter       the adapter, its configuration and its card
+  hsdc export lora_validation --to out/model --merge
+  hsdc export lora_validation --to out/adapter --push OWNER/NAME
+""",
     "compare": """\
 examples:
   hsdc compare run4 run6 run7                        against run4, macro-F1 over the same rows

@@ -10,7 +10,6 @@ from hsdc_compiler.node import Node
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.finetuning import ALL_LINEAR, FinetuneExperiment
 from hsdc_schemas.prompting import TextAnswer
-from hsdc_schemas.spec import Experiment
 
 
 def splits(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]:
@@ -58,13 +57,11 @@ def answers(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]:
         yield fault(tree, "E731", message, ("prompt", "format", "field"), hint)
 
 
-def adaptable(experiment: Experiment, tree: Node, modules: Callable[[], Sequence[str] | None]) -> Iterator[Diagnostic]:
-    """Every target of an adapter is the end of the name of a module of the locked model, where those can be told."""
-    if not isinstance(experiment, FinetuneExperiment) or (names := modules()) is None:
-        return
-    known = {name.rsplit(".", 1)[-1] for name in names}
+def adaptable(experiment: FinetuneExperiment, modules: Sequence[str], tree: Node) -> Iterator[Diagnostic]:
+    """Every target of the adapter is the end of the name of a module of the locked model."""
+    known = {name.rsplit(".", 1)[-1] for name in modules}
     for target in experiment.adapter.targets:
-        if target != ALL_LINEAR and not any(f".{name}".endswith(f".{target}") for name in names):
+        if target != ALL_LINEAR and not any(f".{name}".endswith(f".{target}") for name in modules):
             message = f"the model has no module '{target}' that an adapter could be put on"
             yield fault(tree, "E736", message, ("adapter", "targets"), did_you_mean(target, known))
 

@@ -16,7 +16,6 @@ from hsdc_compiler.committed import committed_manifest, orphans, with_committed
 from hsdc_compiler.compilation import Compilation, Compiled, Made, Resolution, Trace
 from hsdc_compiler.emit import Emitter
 from hsdc_compiler.expand import expand
-from hsdc_compiler.finetune_rules import adaptable
 from hsdc_compiler.hub import fetch
 from hsdc_compiler.inherit import Header, Layered, inherit, stands_on
 from hsdc_compiler.lock import Locker
@@ -25,7 +24,7 @@ from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as KeyPath
 from hsdc_compiler.project import HEADERS, LOCK, SPECS, Document, Project, locked_packages, spec_of
 from hsdc_compiler.refs import refs
-from hsdc_compiler.rules import claim, held_against, rules, unresolved
+from hsdc_compiler.rules import claim, held_against, locked, rules
 from hsdc_compiler.sections import Sections
 from hsdc_compiler.stamp import LOCAL, own_code
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
@@ -290,9 +289,7 @@ def _lock_and_lower(
     if faults:
         session.faults += faults
         return None
-    session.faults += unresolved(side.experiment, inputs, side.tree)
-    modules = session.locker.modules
-    session.faults += adaptable(side.experiment, side.tree, lambda: modules(side.experiment, inputs))
+    session.faults += locked(side.experiment, inputs, side.tree, session.locker.modules)
     lowering, emitter = tools
     manifest = lowering.lower(found.ready, inputs)
     entries = run.document.node.value

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -127,8 +127,20 @@ def gates(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
             yield fault(node, "E725", message, (), "add 'against: RUN' under 'evaluation'")
 
 
-def unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> Iterator[Diagnostic]:
-    """Gates that so many rows cannot tell from their bound; known once the rows are."""
+def locked(
+    experiment: Experiment,
+    inputs: Sequence[Input],
+    tree: Node,
+    modules: Callable[[Experiment, Sequence[Input]], Sequence[str] | None],
+) -> Iterator[Diagnostic]:
+    """What only the locked inputs tell; `modules` reads those of the model."""
+    yield from _unresolved(experiment, inputs, tree)
+    if isinstance(experiment, FinetuneExperiment) and (names := modules(experiment, inputs)) is not None:
+        yield from finetune_rules.adaptable(experiment, names, tree)
+
+
+def _unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> Iterator[Diagnostic]:
+    """Gates that so many rows cannot tell from their bound."""
     if isinstance(experiment, DataExperiment) or not experiment.evaluation.gates:
         return
     evaluation = experiment.evaluation

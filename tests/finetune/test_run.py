@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from transformers import AutoTokenizer
 
 from hsdc.__main__ import main
@@ -26,49 +22,11 @@ from hsdc_schemas.answers import load_answers
 from hsdc_schemas.manifest import load_sealed
 from hsdc_schemas.places import record_path
 from hsdc_schemas.record import Record
-from tests.finetune.project import SIZES, write
+from tests.finetune.project import SIZES
 
 OTHER_END = "{% for m in messages %}{{ m.content }}{% endfor %}{% if add_generation_prompt %}>{% endif %}"
 ROLES = "{% for m in messages %}{{ m.role }}: {{ m.content }}{% endfor %}"
 BLANK_BEFORE = ROLES + "{% if add_generation_prompt %}assistant:{% endif %}"
-
-
-@pytest.fixture(autouse=True)
-def process() -> Iterator[None]:
-    """One thread, and no test leaves its determinism switches to the next."""
-    torch.set_num_threads(1)
-    yield
-    torch.use_deterministic_algorithms(False)
-
-
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = write(tmp_path_factory.mktemp("compiled") / "project")
-    return inside(root, lambda: main(["compile"]) == 0 and root)
-
-
-@pytest.fixture(scope="module")
-def finished(compiled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = Path(shutil.copytree(compiled, tmp_path_factory.mktemp("finished") / "project"))
-    return inside(root, lambda: main(["run", "tune"]) == 0 and root)
-
-
-def inside(root: Path, call: Callable[[], Any]) -> Any:
-    before = Path.cwd()
-    os.chdir(root)
-    try:
-        found = call()
-        assert found
-        return found
-    finally:
-        os.chdir(before)
-
-
-@pytest.fixture
-def fresh(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    root = Path(shutil.copytree(compiled, tmp_path / "project"))
-    monkeypatch.chdir(root)
-    return root
 
 
 def record_of(root: Path, run: str = "tune") -> Record:

@@ -119,10 +119,11 @@ def _require_same(expected: Mapping[str, Tensor], found: Mapping[str, Tensor]) -
         raise fail("E441", Exit.ENVIRONMENT, message, None, "train it on this model")
 
 
-def config_of(lora: Lora, base: str) -> bytes:
+def config_of(lora: Lora, base: str, revision: str = "") -> bytes:
     """The configuration as `PeftModel.from_pretrained` reads it, naming the adapter's base; always the same bytes."""
     with quiet():
-        written = LoraConfig(**options(lora), base_model_name_or_path=base, inference_mode=True).to_dict()
+        named = {"base_model_name_or_path": base.removeprefix("hf:"), "revision": revision or None}
+        written = LoraConfig(**options(lora), **named, inference_mode=True).to_dict()
     return (json.dumps(written, indent=2, sort_keys=True, default=_plain) + "\n").encode()
 
 

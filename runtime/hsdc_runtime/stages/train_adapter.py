@@ -54,7 +54,7 @@ def train_adapter(work: Work) -> Made:
     described, root = tensor_digests(tensors)
     # One key of metadata: several are written in an order of their own, which would change the file's bytes.
     save_file(tensors, files["adapter"], metadata={"format": "pt"})
-    files["config"].write_bytes(config_of(lora, experiment["model"]["source"]))
+    files["config"].write_bytes(config_of(lora, experiment["model"]["source"], experiment["model"]["revision"]))
     files["tensors"].write_bytes(canonical(described) + b"\n")
     files["history"].write_bytes(canonical(trained.history) + b"\n")
     own = sum(tensor.numel() for tensor in tensors.values())

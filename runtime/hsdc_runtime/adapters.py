@@ -1,0 +1,109 @@
+"""A finished fine-tune's adapter as a folder that other software reads, with a card; or merged into its model."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from hsdc_runtime.card import card
+from hsdc_runtime.inputs import only_locked, verify_inputs
+from hsdc_runtime.run import finished_record
+from hsdc_runtime.store import STORE, Damaged, Store
+from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.finetuning import FinetuneExperiment
+from hsdc_schemas.manifest import Manifest
+from hsdc_schemas.record import Artifact, Record
+
+WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
+CLOSE = {"float32": 1e-3, "bfloat16": 0.5}  # what a merged model's logits may differ by, of numbers around ten
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the folder, the digest of the adapter's tensors, and how far merged logits are from it."""
+
+    folder: Path
+    adapter: str
+    merged: float | None
+
+
+def export(
+    root: Path, manifest: Manifest, to: Path, *, merge: bool, doing: Callable[[str], None] = lambda what: None
+) -> Exported:
+    """Write a folder, whole or not at all.
+
+    HsdcError where the run trains no adapter or has no record (E550), the folder is there (E551), or a merged model
+    says something else than the adapter (E552).
+    """
+    experiment = manifest.experiment
+    record = finished_record(root, manifest)
+    if not isinstance(experiment, FinetuneExperiment):
+        message = f"'{manifest.run}' trains no adapter; its kind is {experiment.kind}"
+        raise fail("E550", Exit.SPEC, message, None, "name a run of kind finetune")
+    if record is None:
+        raise fail("E550", Exit.SPEC, f"'{manifest.run}' is not finished", None, f"hsdc run {manifest.run}")
+    if to.exists():
+        raise fail("E551", Exit.SPEC, f"'{to.name}' is there already", None, "name a folder that is not there yet")
+    to.parent.mkdir(parents=True, exist_ok=True)
+    part = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
+    try:
+        difference = _write(root, manifest, experiment, record, part, merge=merge, doing=doing)
+        (part / CARD).write_text(card(manifest, record, difference), encoding="utf-8")
+        part.chmod(0o755)
+        part.rename(to)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return Exported(to, _outputs(record, "train")["adapter"].digest, difference)
+
+
+def _write(
+    root: Path,
+    manifest: Manifest,
+    experiment: FinetuneExperiment,
+    record: Record,
+    part: Path,
+    *,
+    merge: bool,
+    doing: Callable[[str], None],
+) -> float | None:
+    adapter, config = (_object(root, record, "train", name) for name in ("adapter", "config"))
+    if not merge:
+        shutil.copyfile(adapter, part / WEIGHTS)
+        shutil.copyfile(config, part / CONFIG)
+        return None
+    doing("merging the adapter into its model")
+    from hsdc_runtime.nn import merging
+
+    inputs = only_locked(verify_inputs(manifest, root), manifest, root / STORE / "models")
+    model = inputs.model
+    with tempfile.TemporaryDirectory(dir=part.parent) as scratch:
+        if experiment.model.gguf:
+            model = merging.unpacked(_object(root, record, "convert", "model"), Path(scratch, "model"))
+        difference = merging.merge(
+            model,
+            adapter,
+            experiment.adapter,
+            manifest.execution,
+            _object(root, record, "render", "prompts"),
+            part,
+            remote_code=experiment.model.remote_code,
+        )
+    if not difference <= CLOSE[manifest.execution.precision]:
+        message = f"the merged model differs from the adapter by {difference:.2g} in a logit"
+        raise fail("E552", Exit.NO, message, None, "publish the adapter alone: without --merge")
+    return difference
+
+
+def _outputs(record: Record, name: str) -> Mapping[str, Artifact]:
+    return next(stage.outputs for stage in record.stages if stage.name == name)
+
+
+def _object(root: Path, record: Record, stage: str, name: str) -> Path:
+    try:
+        return Store(root).take(_outputs(record, stage)[name].object)
+    except Damaged as damaged:
+        hint = f"hsdc run {record.run}"
+        raise fail("E436", Exit.ENVIRONMENT, f"{stage} of '{record.run}': {name}: {damaged}", None, hint) from None
