@@ -27,6 +27,12 @@ def holds(stream: TextIO, text: str) -> bool:
     return True
 
 
+def method_note(method: str) -> str:
+    """That a profile chose how runs of prompts are answered, and what of the spec that leaves unused."""
+    unused = "; 'generation' is not used" if method == "rank" else ""
+    return f"answers by {method}, as the profile says{unused}"
+
+
 def inert(text: str) -> str:
     """A text on one line that cannot steer a terminal: no control, invisible or line-breaking characters."""
     return "".join(c if c.isprintable() else "�" for c in text)

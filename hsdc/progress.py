@@ -10,6 +10,7 @@ from hsdc.terminal import style
 from hsdc_runtime.events import Event, SetAside, StageFinished, StageProgress, StageStalled, StageStarted
 
 SECONDS_BETWEEN_LINES = 10.0
+UNITS = {"loss": "steps", "cost": "replies", "rows_per_second": "rows"}  # what is counted, by a figure that tells
 LINES_A_SECOND, BURST = 2.0, 20.0  # of evaluations in a log, where epochs are short
 
 
@@ -85,7 +86,7 @@ class ProgressView:
             self.bar.update(
                 self.task, completed=event.done, total=event.total, note=f"{event.done}/{event.total}  {note}"
             )
-        elif time.monotonic() - self.shown >= SECONDS_BETWEEN_LINES:
+        elif figures.get("kept") or time.monotonic() - self.shown >= SECONDS_BETWEEN_LINES:
             self.shown = time.monotonic()
             self._line(f"  {event.stage:<10} {event.done}/{event.total}  {note}")
 
@@ -101,14 +102,15 @@ class ProgressView:
 
     def _note(self, event: StageProgress) -> str:
         figures, spent = event.figures, time.monotonic() - self.began
-        if "loss" not in figures and "cost" not in figures:
-            return str(figures.get("split", ""))
+        unit = next((unit for figure, unit in UNITS.items() if figure in figures), "")
+        if not unit:
+            return "goes on behind what was kept" if "kept" in figures else str(figures.get("split", ""))
         rate = (event.done - self.first) / spent if spent > 0 else 0.0
         left = (event.total - event.done) / rate if rate > 0 else None
         parts = [f"loss {figures['loss']:.4f}"] if "loss" in figures else []
         parts += [f"{figures['cost']:.4f} spent"] if figures.get("cost") else []
         if rate > 0:
-            parts.append(f"{rate:.2f} {'steps' if 'loss' in figures else 'replies'}/s")
+            parts.append(f"{rate:.2f} {unit}/s")
         parts.append(f"{_clock(left)} left" if left is not None else "")
         return "  ".join(part for part in parts if part)
 

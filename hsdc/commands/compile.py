@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hsdc.output import fitting, inert
+from hsdc.output import fitting, inert, method_note
 from hsdc.terminal import columns, show_diagnostics, without_secrets
 from hsdc_compiler.compilation import Compilation, Compiled
 from hsdc_compiler.pipeline import compile_project
@@ -119,8 +119,7 @@ def _row(run: Compiled, written: frozenset[str]) -> tuple[str, ...]:
     state = "unchanged" if written.isdisjoint(run.texts) else "written"
     notes = [f"the same experiment as {run.equal_to}"] if run.equal_to else []
     if run.method is not None:
-        unused = "; 'generation' is not used" if run.method == "rank" else ""
-        notes.append(f"answers by {run.method}, as the profile says{unused}")
+        notes.append(method_note(run.method))
     return f"  {run.name}", lineage, short(run.experiment_digest), state, "; ".join(notes)
 
 

@@ -13,7 +13,7 @@ from types import FrameType
 
 from hsdc import rows_view, scores_view
 from hsdc.changed_view import changed
-from hsdc.output import say
+from hsdc.output import method_note, say
 from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
 from hsdc.terminal import show_diagnostics, without_secrets
@@ -24,6 +24,7 @@ from hsdc_runtime.work import Busy, Interrupted
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail, gravest
 from hsdc_schemas.factors import essence
+from hsdc_schemas.kinds import profile_method
 from hsdc_schemas.manifest import Manifest, load_sealed
 from hsdc_schemas.places import manifest_path
 from hsdc_schemas.record import Record
@@ -238,7 +239,9 @@ def _changed_inputs(root: Path, profile: str, names: list[str]) -> list[Diagnost
 
 def _run(root: Path, manifest: Manifest, stop: Stop, options: argparse.Namespace) -> Outcome:
     manifest = on_processes(manifest, options.processes)
-    print(f"{manifest.run}  profile {manifest.profile} ({_where(manifest.execution)})", file=sys.stderr)
+    method = profile_method(manifest.experiment, manifest.execution)
+    note = f"; {method_note(method)}" if method else ""
+    print(f"{manifest.run}  profile {manifest.profile} ({_where(manifest.execution)}){note}", file=sys.stderr)
     with ProgressView() as view:
         return run(
             root,

@@ -85,6 +85,10 @@ def test_replies_come_in_the_order_of_the_prompts_with_facts_that_add_up(tmp_pat
     assert {tuple(row)[2:] for row in lines(made, "replies")} == {("finish", "prompt_tokens", "completion_tokens")}
     facts = dict(made.facts)
     assert facts == {
+        "engine": "openai-compatible endpoint",
+        "method": "greedy",
+        "parameters": ["max_tokens", "temperature"],
+        "concurrency": 3,
         "prompts": 8,
         "asked": 5,
         "kept": 0,

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import transformers
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from hsdc_runtime.nn.causal import longest_sequence, pretrained_causal
@@ -64,6 +65,7 @@ def answer_all(work: Work, output: str, make: Callable[[Local], Answerer]) -> Ma
     shared = shared_tokens(tokenizer, found)
     facts: dict[str, Any] = {
         "engine": "transformers",
+        "version": transformers.__version__,
         "rows": found.count,
         "shared_prefix_tokens": len(shared),
         "tokens_per_batch": _budget(execution),
@@ -116,6 +118,7 @@ def _stream(work: Work, path: Path, partial: Partial, local: Local, answerer: An
     """Add the answers that are not there yet, and say how many this process gave in a second."""
     began, first = time.monotonic(), partial.rows
     rate = 0.0
+    work.progress(first, count, {"kept": first} if first else {"rows_per_second": rate})
     for prompts in windows(path, max(FEWEST, local.budget), partial.rows):
         work.watch.doing(f"answering {len(prompts)} prompts from number {partial.rows + 1} on")
         before = _counts(local, answerer)

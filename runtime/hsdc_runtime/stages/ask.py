@@ -52,7 +52,13 @@ def ask(work: Work) -> Made:
     path = work.folder / "replies.jsonl"
     with path.open("w", encoding="utf-8") as file:
         file.writelines(_line(name, reply) for name, reply in zip(ids, replies, strict=True))
-    return Made({"replies": path}, _facts(found, replies, endpoint.prices))
+    facts = {
+        "engine": "openai-compatible endpoint",
+        "method": "greedy" if parameters.get("temperature") == 0 else "sample",
+        "parameters": sorted(parameters),
+        "concurrency": work.execution["requests"]["concurrency"],
+    }
+    return Made({"replies": path}, {**facts, **_facts(found, replies, endpoint.prices)})
 
 
 def _parameters(work: Work, endpoint: Endpoint) -> dict[str, Any]:
