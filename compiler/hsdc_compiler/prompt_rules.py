@@ -14,7 +14,8 @@ from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.prompting import JsonAnswer, Prompt, PromptExperiment
 from hsdc_schemas.spec import Execution
 
-VARIABLES = ("text", "fields", "labels", "examples", "persona", "policy", "context", "guidance")
+BLOCKS = ("persona", "policy", "context", "guidance")
+VARIABLES = ("text", "fields", "labels", "examples", *BLOCKS)
 Asked = PromptExperiment | FinetuneExperiment
 
 DRAWS = ("temperature", "top_p", "top_k")
@@ -61,6 +62,10 @@ def methods(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
         message = "nothing is generated where labels are ranked, so 'generation' changes nothing"
         hint = "take it out, or write 'allows: [generate]' under 'answer'"
         yield fault(tree, "E716", message, ("generation",), hint, at_key=True)
+    if answer.normalise != "sum" and "rank" not in possible:
+        message = "no label is ranked where text is generated, so 'normalise' changes nothing"
+        hint = "take it out, or write 'allows: [rank]' under 'answer'"
+        yield fault(tree, "E716", message, ("answer", "normalise"), hint, at_key=True)
 
 
 def examples(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
@@ -113,6 +118,20 @@ def template(
     return found.names, faults
 
 
+def blocks(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
+    """What a prompt holds for its templates is shown by one of them."""
+    prompt = experiment.prompt
+    sides = [read_template(text) for text in (prompt.system, prompt.user)]
+    if any(side.fault for side in sides):
+        return
+    given = {name for name in BLOCKS if getattr(prompt, name).strip()}
+    given |= {"examples"} if prompt.examples and prompt.shots == "text" else set()
+    for name in sorted(given - sides[0].names - sides[1].names):
+        message = f"no template shows '{name}', so it changes nothing"
+        hint = f"write {{{{ {name} }}}} into 'prompt.system' or 'prompt.user', or take it out"
+        yield fault(tree, "E728", message, ("prompt", name), hint, at_key=True)
+
+
 def rows(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
     """What is scored is there: the split, the subset, the group that is background."""
     evaluation, dataset = experiment.evaluation, experiment.dataset
@@ -152,5 +171,6 @@ RULES: tuple[Callable[[Asked, Node], Iterator[Diagnostic]], ...] = (
     methods,
     examples,
     templates,
+    blocks,
     rows,
 )
