@@ -13,7 +13,7 @@ from tests.cases.update import invalid, lay, of_case, outcome, valid
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = re.compile(r'"([EW]\d{3})"')
-IMPORT = re.compile(r"^ *from hsdc_compiler\.(\w+) import", re.MULTILINE)
+IMPORT = re.compile(r"^ *from hsdc_compiler(?:\.(\w+) import| import ([\w, ]+))", re.MULTILINE)
 ELSEWHERE = {  # codes of the compiler that no spec can show, and the tests that do
     "E001": "no project around: tests/face/test_compile_command.py",
     "E002": "a profile that is not there, by its name in the call: tests/face/test_compile_command.py",
@@ -52,8 +52,9 @@ def sources_of(module: str, found: dict[str, str] | None = None) -> dict[str, st
     found = {} if found is None else found
     if module not in found:
         found[module] = (ROOT / f"compiler/hsdc_compiler/{module}.py").read_text(encoding="utf-8")
-        for below in IMPORT.findall(found[module]):
-            sources_of(below, found)
+        for one, several in IMPORT.findall(found[module]):
+            for below in [one] if one else several.split(", "):
+                sources_of(below, found)
     return found
 
 

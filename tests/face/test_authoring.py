@@ -254,7 +254,7 @@ def test_fmt_mends_and_checks(root: Path, hsdc: Call) -> None:
     answer = hsdc("fmt", "--check")
     assert answer == (1, "would change: specs/child.yaml\n8 specs checked: 1 would change\n", "")
     assert files(root) == before
-    assert hsdc("fmt") == (0, "written: specs/child.yaml\n7 specs in the layout, 1 of them written\n", "")
+    assert hsdc("fmt") == (0, "written: specs/child.yaml\n8 specs in the layout, 1 of them written\n", "")
     assert (root / "specs/child.yaml").read_text() == CHILD
     assert hsdc("fmt", "specs/child.yaml", "specs/models") == (0, "3 specs in the layout already\n", "")
 

@@ -31,7 +31,7 @@ from tests.schemas.test_editor_schemas import faults, kind_of
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```yaml ?(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-FOLDERS = {"run": "", "dataset": "datasets/", "model": "models/", "profile": "profiles/"}
+FOLDERS = {"run": "", "dataset": "datasets/", "model": "models/", "prompt": "prompts/", "profile": "profiles/"}
 
 
 class Example(NamedTuple):
@@ -42,12 +42,12 @@ class Example(NamedTuple):
     code: str
 
 
-def text_of(name: str) -> str:
-    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+def text_of(*names: str) -> str:
+    return "\n".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in names)
 
 
 def examples() -> Iterator[Example]:
-    for code, body in BLOCK.findall(text_of("language.md")):
+    for code, body in BLOCK.findall(text_of("language.md", "kinds.md")):
         if body.startswith("hsdc: 1\n"):
             kind, name = body.splitlines()[1].split(": ")
             yield Example(f"specs/{FOLDERS[kind]}{name}.yaml", body, code)
