@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -31,7 +31,7 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
     }
     faults = [] if supersede else [fault for found in standing.values() for fault in found]
     stale = [(path, run.texts[path]) for run in compilation.runs for path in run.stale]
-    if secrets_in([("", b"\n".join(_parts(text for _, text in stale)))]):
+    if secrets_in(("", part) for part in _parts(text for _, text in stale)):
         faults += secrets_in((path, bytes(text)) for path, text in stale)
     if faults:
         return replace(compilation, diagnostics=sorted_diagnostics((*compilation.diagnostics, *faults)))
@@ -50,13 +50,17 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
     return replace(compilation, written=tuple(written))
 
 
-def _parts(texts: Iterable[SupportsBytes]) -> Iterable[bytes]:
+def _parts(texts: Iterable[SupportsBytes]) -> Iterator[bytes]:
     """What is in some texts, once: runs share most of it, and no value goes beyond its part."""
-    parts: dict[int, bytes] = {}
+    seen: set[int] = set()
     for text in texts:
-        found = (text.template, *text.fills) if isinstance(text, Text) else (bytes(text),)
-        parts |= zip(map(id, found), found, strict=True)
-    return parts.values()
+        if not isinstance(text, Text):
+            yield bytes(text)
+            continue
+        for part in (text.template, *text.fills):
+            if id(part) not in seen:  # the texts live on, and so does its identity
+                seen.add(id(part))
+                yield part
 
 
 def _remember(root: Path, compilation: Compilation) -> None:

@@ -146,7 +146,7 @@ def test_the_report_of_a_fault_does_not_hold_a_token(
     made = Campaign(tmp_path / "project")
     monkeypatch.chdir(made.root)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr("hsdc.commands.compile.compile_project", fail)
+    monkeypatch.setattr("hsdc.commands.compile.recompile", fail)
     assert main(["compile"]) == 70
     (report,) = tmp_path.glob("hsdc-fault-*.txt")
     said = capsys.readouterr().err
