@@ -159,6 +159,9 @@ def _below(found: Comparison, metric: Metric, items: Sequence[Standing]) -> list
     lines += [
         f"{item.name}: undefined: {item.figure.reason}" for item in items if item.figure.reason and not item.reason
     ]
+    alike = [item.name for item in items if item.contrast and item.contrast.error == 0 and not item.contrast.difference]
+    if alike:
+        lines.append(f"right on the very rows on which the baseline is: {', '.join(alike)}")
     reach = [item.detectable for item in items if item.detectable is not None]
     if reach:
         differences = f"{min(reach):.3f}" if len(reach) == 1 else f"{min(reach):.3f} to {max(reach):.3f}"
@@ -177,7 +180,13 @@ def _legend(found: Comparison) -> Iterator[str]:
     if found.selected:
         yield "the interval of a selected run is that of one run, not of the best of several: score it on other rows"
     heads = " (of overall: all heads right)" if any(metric.scope == OVERALL for metric in found.standings) else ""
-    yield f"McNemar: exact p of the rows that only one of two runs has right{heads}, not adjusted"
+    tested = [item.contrast for items in found.standings.values() for item in items if item.contrast]
+    none = (
+        f"; {NONE}: no exact p of rows in clusters, gaps and areas"
+        if any(c.discordance.p is None for c in tested)
+        else ""
+    )
+    yield f"McNemar: exact p of the rows that only one of two runs has right{heads}, not adjusted{none}"
     yield f"read: share of answers that could be read; others count as {_policy(found.unparseable)}"
 
 

@@ -16,6 +16,7 @@ from hsdc_schemas.scores import OVERALL, SUPPORTED, Counts, Figure, Metric, tabl
 AGREE = ("identical", "within tolerance")
 VARIANTS = {"raw": "as trained", "calibrated": "calibrated", "tuned": "with thresholds"}
 VARIANTS |= {"answers": "as answered", "adapter": "with the adapter", "base": "without the adapter"}
+PARSED = {"parse": "base", "parse_adapter": "adapter"}  # stage to variant, where there is more than one
 NONE = "–"
 FEW = f"under {SUPPORTED} rows"
 POLICIES = {"wrong": "count as wrong", "drop": "are left out", "error": "are errors"}
@@ -30,7 +31,7 @@ def scores(record: Record) -> list[str]:
     first, meant = next(iter(counts.items()))
     lines = [f"scores of {record.run} on {_split(record)}, {VARIANTS.get(first, first)}{_unread(meant)}"]
     lines += columns(_label_rows(meant))
-    lines += ["", *columns(_variant_rows(counts))]
+    lines += ["", *columns(_variant_rows(counts)), *columns(_fault_rows(record, counts))]
     if meant.groups:
         lines += ["", *_dimmed(columns(_group_rows(meant))), *_gaps(meant)]
     if areas := _area_rows(record):
@@ -97,6 +98,18 @@ def _variant_rows(variants: Mapping[str, Counts]) -> Rows:
             figures = (_with_interval(counts, Metric(scope, what)) for what in ("f1_macro", "accuracy"))
             rows.append((f"  {name}", scope, read, *(cell for pair in figures for cell in pair)))
             name = ""
+    return rows
+
+
+def _fault_rows(record: Record, variants: Iterable[str]) -> Rows:
+    """What was wrong with answers that could not be read, class by class."""
+    known, rows = list(variants), []
+    for stage in record.stages:
+        faults = stage.facts.get("faults") if stage.name in PARSED else None
+        if faults:
+            variant = PARSED[stage.name] if PARSED[stage.name] in known else known[0]
+            told = ", ".join(f"{count:,} {inert(fault).replace('_', ' ')}" for fault, count in faults.items())
+            rows.append((f"  not read, {VARIANTS.get(variant, variant)}", told))
     return rows
 
 

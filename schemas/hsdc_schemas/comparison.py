@@ -211,11 +211,13 @@ def verdict(found: Contrast, p: float, metric: Metric, margin: float | None = No
 
 
 def _best(metric: Metric, items: Sequence[Standing], runs: Mapping[str, Judged]) -> Selected | None:
-    """The best of the runs that were held against the baseline, where there are several."""
+    """The best of the runs that were held against the baseline, where there are several and they differ."""
     rivals = [item for item in items[1:] if item.p is not None and item.figure.value is not None]
     if len(rivals) < 2:
         return None
     sign = -1 if metric.smaller_is_better else 1
     values = np.array([item.figure.value for item in rivals], dtype=np.float64)
+    if values.min() == values.max():
+        return None
     best = rivals[int((sign * values).argmax())]
     return Selected(best.name, len(rivals), optimism([runs[item.name] for item in rivals], metric))

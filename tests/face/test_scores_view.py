@@ -92,3 +92,21 @@ def test_areas_under_curves_are_shown_with_their_background() -> None:
     assert "area under the curve (background: all rows outside the group) decisions area 95 % interval" in lines
     assert "tone.auroc[hate] as answered 0.8000 0.75 to 0.85" in lines
     assert "tone.bpsn_auc[hate] as answered – –" in lines
+
+
+def test_every_class_of_unreadable_answers_is_counted() -> None:
+    def parsed(name: str, faults: dict[str, int]) -> StageRecord:
+        return StageRecord(
+            name=name, key=DIGEST, executed=True, outputs={}, seconds=1, cpu_seconds=1, facts={"faults": faults}
+        )
+
+    whole = {"all": {"tone": {"labels": ["cold", "warm"], "counts": [[3, 1, 2], [2, 4, 1]]}}}
+    asked = made(scores={"answers": whole}).model_copy(
+        update={"stages": (parsed("parse", {"refusal": 2, "empty": 1}),)}
+    )
+    assert "  not read, as answered  2 refusal, 1 empty" in scores_view.scores(asked)
+    stages = (parsed("parse", {"unknown_label": 3}), parsed("parse_adapter", {"malformed": 1}))
+    tuned = made(scores={"adapter": whole, "base": whole}).model_copy(update={"stages": stages})
+    told = [" ".join(line.split()) for line in scores_view.scores(tuned) if "not read" in line]
+    assert told == ["not read, without the adapter 3 unknown label", "not read, with the adapter 1 malformed"]
+    assert not any("not read" in line for line in scores_view.scores(made()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from hsdc.comparison_view import text
 from hsdc_schemas.alignment import Entrant
 from hsdc_schemas.answers import Answer
 from hsdc_schemas.comparison import Ask, Comparison, compare, default_metrics, verdict
@@ -197,3 +198,12 @@ def test_verdicts_are_fixed_words() -> None:
     ):
         assert verdict(found(difference, low, high), p, MACRO, margin) == word
     assert verdict(found(0.03, 0.01, 0.05), 0.01, FPR) == "worse"
+
+
+def test_of_runs_that_score_the_same_none_is_selected(enter: Enter) -> None:
+    rows = made_up(60, seed=2, right=0.6)
+    found = compare([enter(name, rows) for name in ("base", "same", "like")], Ask([MACRO]))
+    assert found.selected == {}
+    assert "  right on the very rows on which the baseline is: same, like" in text(found, 120)
+    other = compare([enter("base", rows), enter("same", rows), enter("good", made_up(60, seed=3))], Ask([MACRO]))
+    assert [item.name for item in other.selected.values()] == ["good"]
