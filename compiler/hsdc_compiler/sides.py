@@ -288,7 +288,9 @@ class Sides:
         for name, run in runs.items():
             for other in run.made.runs:
                 above[other].append(name)
-        moved = reached([*(n for n, run in runs.items() if not same(run)), *(n for n in above if n not in runs)], above)
+        first = [name for name, run in runs.items() if not same(run)] + [name for name in above if name not in runs]
+        first += [maker for run in runs.values() for maker in run.made.makers]  # whoever takes rows asks them
+        moved = reached(first, above)
         specs = defaultdict(list)
         for name in runs:
             specs[spec_of(name)].append(name)

@@ -260,3 +260,39 @@ def test_a_value_that_one_side_lacks(campaign: Campaign) -> None:
     changes = {change.path: change for change in by_name(compare(campaign))["run1"].changes}
     gamma = changes["heads.tone.loss.gamma"]
     assert (gamma.before, gamma.after, gamma.after_place) == (2.5, ABSENT, "")
+
+
+MADE = """\
+hsdc: 1
+run: made
+kind: data
+shapes:
+  plain: {fields: {id: {}, text: {}, tone: {}}, columns: {id: id, text: text, tone: tone}}
+sources:
+  all: {source: "file:data/corpus/train.csv", format: csv, shapes: [plain]}
+splits: {kind: drawn, shares: {train: 0.6, validation: 0.2, test: 0.2}, stratify: [tone]}
+leakage: {exact: drop, similar: allow}
+outputs: {rows: {kind: rows}}
+"""
+TAKEN = """\
+hsdc: 1
+dataset: taken
+format: jsonl
+splits: {train: "run:made/rows.train", validation: "run:made/rows.validation", test: "run:made/rows.test"}
+columns: [id, text, tone]
+labels: {tone: tone}
+"""
+
+
+def test_a_run_that_takes_rows_finds_who_makes_them_whatever_else_changes(campaign: Campaign) -> None:
+    packages = ("jinja2", "msgspec", "pyarrow", "accelerate", "safetensors", "tokenizers", "transformers")
+    campaign.write("locks/runtime.txt", "".join(f"{name}==1.0\n" for name in ("torch", "numpy", *packages)))
+    campaign.write("specs/made.yaml", MADE)
+    campaign.write("specs/datasets/taken.yaml", TAKEN)
+    campaign.write("specs/taker.yaml", derived("taker", "run1", "{dataset: {use: taken}}"))
+    campaign.commit()
+    campaign.replace("specs/run4.yaml", "3.0e-5", "4.0e-5")
+    found = compare(campaign)
+    assert (list(by_name(found)), found.old.faults, found.not_compared) == (["run4"], (), ())
+    campaign.replace("specs/made.yaml", "train: 0.6, validation: 0.2", "train: 0.5, validation: 0.3")
+    assert {"made", "taker", "run4"} == {*by_name(compare(campaign))}
