@@ -150,7 +150,7 @@ CONVERT = Stage(
 )
 RANK = Stage(
     "rank",
-    revision=1,
+    revision=2,
     sections=("experiment.task", "experiment.prompt.format", *_ASKED),
     inputs=("model",),
     needs=("render",),

@@ -31,7 +31,12 @@ def lead(format: Format) -> str:
 
 
 def continuations(format: Format, labels: Sequence[str]) -> tuple[str, ...]:
-    """What follows the lead for each label: the label as the answer writes it, up to where it ends."""
+    """What follows the lead for each label: the label as the answer writes it, up to where it ends.
+
+    Of a JSON answer that is the quote with the sign behind it: tokens hold both, and a model that is about to write
+    them holds a quote alone for unlikely.
+    """
     if isinstance(format, JsonAnswer):
-        return tuple(json.dumps(label, ensure_ascii=False)[1:] for label in labels)
+        end = "," if format.fields else "}"
+        return tuple(json.dumps(label, ensure_ascii=False)[1:] + end for label in labels)
     return tuple(labels)
