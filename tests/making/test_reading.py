@@ -130,14 +130,14 @@ def _reference(line: bytes) -> tuple[Any, ...] | None:
 @pytest.mark.parametrize(
     ("line", "code", "told"),
     [
-        (GOOD[:-1] + ', "texd": 1}', "E613", "unknown field 'texd'"),
-        ('{"id": "r1", "text": "x", "label": "hate"}', "E612", "missing required field 'score'"),
-        (GOOD.replace("0.5", '"high"'), "E614", "got 'str' at 'score'"),
-        (GOOD.replace('"normal"', '"maybe"'), "E606", "'maybe' at 'label'"),
-        (GOOD.replace("0.5", "NaN"), "E610", "malformed"),
+        (GOOD[:-1] + ', "texd": 1}', "E613", "the key 'texd' is not declared"),
+        ('{"id": "r1", "text": "x", "label": "hate"}', "E612", "the key 'score' is missing"),
+        (GOOD.replace("0.5", '"high"'), "E614", "'score' is a text, not a number"),
+        (GOOD.replace('"normal"', '"maybe"'), "E606", "'label' may not be 'maybe'"),
+        (GOOD.replace("0.5", "NaN"), "E610", "not valid JSON"),
         (GOOD[:-1] + ', "id": "r2"}', "E610", "the key 'id' stands twice"),
         ("", "E611", "the line is empty"),
-        ("[1]", "E611", "Expected 'object'"),
+        ("[1]", "E611", "the record is a list, not an object"),
         (GOOD.replace("text 1", "a\\u0000"), "E609", "NUL"),
         (GOOD.replace("r1", " "), "E603", "the id is blank"),
         (GOOD.replace("text 1", " "), "E605", "the text is blank"),
@@ -238,7 +238,7 @@ def test_the_first_shape_that_fits_is_taken(tmp_path: Path) -> None:
     with pytest.raises(HsdcError) as caught:
         Bench(tmp_path, {"shapes": shapes, "sources": sources}).run("read")
     (fault,) = caught.value.diagnostics
-    assert "as 'plain', Object" in fault.message
+    assert "as 'plain', the key 'meta' is not declared" in fault.message
     assert "as 'whole', the pattern of 'text' finds nothing in 'output'" in fault.message
 
 

@@ -15,12 +15,19 @@ import msgspec
 
 from hsdc_schemas.errors import did_you_mean
 from hsdc_schemas.making import FieldShape, Shape, Take
+from hsdc_schemas.records import shown
 
 UNKNOWN, MISSING, TYPE, VALUE, BROKEN, ENCODING, UNMATCHED = "E613", "E612", "E614", "E606", "E610", "E601", "E616"
 EMPTY, NUL = "E611", "E609"
 _TYPES: Mapping[str, Any] = {"text": str, "number": float, "integer": int, "truth": bool, "texts": list[str]}
 _ESCAPED_KEY = re.compile(rb'\\.[^"\\]*"[ \t\r\n]*:', re.DOTALL)
-_UNKNOWN = re.compile(r"unknown field `(.*)`", re.DOTALL)
+_UNKNOWN = re.compile(r"unknown field `(.*)`$", re.DOTALL)
+_MISSING = re.compile(r"missing required field `(.*)`$", re.DOTALL)
+_ENUM = re.compile(r"^Invalid enum value '(.*)'$", re.DOTALL)
+_BOUND = re.compile(r"^Expected `\w+(?: \| null)?` (>=|<=) (\S+)$")
+_GOT = re.compile(r"^Expected `(.+)`, got `(\w+)`$")
+_KINDS = {"str": "a text", "float": "a number", "int": "a whole number", "bool": "a truth value", "array": "a list"}
+_KINDS |= {"object": "an object", "null": "null"}
 
 Value = Any
 Columns = tuple[Value, ...]
@@ -112,7 +119,9 @@ class Fittings:
         if len(faults) == 1 or first.code in (ENCODING, BROKEN):
             return first
         told = "; ".join(f"as '{name}', {fault.message}" for name, fault in faults)
-        return Rejected(first.code, f"no shape fits: {told}", "declare another shape, or mend the record")
+        # Of a shape whose keys the record has, it tells more what is wrong.
+        nearest = next((fault for _, fault in faults if fault.code not in (UNKNOWN, MISSING)), first)
+        return Rejected(nearest.code, f"no shape fits: {told}", "declare another shape, or mend the record")
 
 
 def column_names(shapes: Mapping[str, Shape], id: str, text: str) -> tuple[str, ...]:
@@ -261,27 +270,32 @@ def _not_finite(value: Any, name: str = "") -> str | None:
 
 
 def _rejected(error: Exception, known: tuple[str, ...]) -> Rejected:
-    text, hint = str(error), ""
+    """The reason in the words of specs; what the decoder says names types and paths in its own."""
+    text = str(error)
     if isinstance(error, UnmatchedError):
-        code = UNMATCHED
-    elif isinstance(error, UnicodeDecodeError) or "surrogate" in text:
-        code, text, hint = ENCODING, "the record is not UTF-8", "save the file as UTF-8"
-    elif not isinstance(error, msgspec.ValidationError):
-        code, hint = BROKEN, "write one whole JSON object for each record; NaN and Infinity are no JSON"
-    elif (found := _UNKNOWN.search(text)) is not None:
-        code, hint = UNKNOWN, did_you_mean(found.group(1)[:64], known)
-    elif "missing required field" in text:
-        code = MISSING
-    elif "Invalid enum value" in text or " >= " in text or " <= " in text:
-        code = VALUE
-    elif text.startswith("Expected `object`") and text.endswith(("`array`", "`str`", "`int`", "`null`", "`bool`")):
-        code = EMPTY
-    else:
-        code = TYPE
-    return Rejected(code, _told(text), hint)
-
-
-def _told(text: str) -> str:
-    """In the words of a field's path: `$.score` is the key score."""
-    text = re.sub(r" - at `\$\.?(.*)`$", lambda found: f" at '{found.group(1)}'" if found.group(1) else "", text)
-    return text.replace("`", "'")[:300]
+        return Rejected(UNMATCHED, text)
+    if isinstance(error, UnicodeDecodeError) or "surrogate" in text:
+        return Rejected(ENCODING, "the record is not UTF-8", "save the file as UTF-8")
+    said, _, at = text.partition(" - at `$")
+    place = at.removesuffix("`").removeprefix(".")
+    where = f" in '{place}'" if place else ""
+    if not isinstance(error, msgspec.ValidationError):
+        why = said.removeprefix("JSON is malformed: ")
+        hint = "write one whole JSON object for each record; NaN and Infinity are no numbers of JSON"
+        return Rejected(BROKEN, f"the record is not valid JSON: {why}", hint)
+    if (found := _UNKNOWN.search(said)) is not None:
+        return Rejected(
+            UNKNOWN, f"the key {shown(found[1])} is not declared{where}", did_you_mean(found[1][:64], known)
+        )
+    if (found := _MISSING.search(said)) is not None:
+        return Rejected(MISSING, f"the key '{found[1]}' is missing{where}", "write every declared key, or null")
+    if (found := _ENUM.search(said)) is not None:
+        return Rejected(VALUE, f"'{place}' may not be {shown(found[1])}")
+    if (found := _BOUND.search(said)) is not None:
+        return Rejected(VALUE, f"'{place}' is not {found[1]} {float(found[2]):g}")
+    if (found := _GOT.search(said)) is not None:
+        wanted = " or ".join(_KINDS.get(kind, kind) for kind in found[1].split(" | "))
+        what = f"'{place}'" if place else "the record"
+        message = f"{what} is {_KINDS.get(found[2], found[2])}, not {wanted}"
+        return Rejected(TYPE if place else EMPTY, message)
+    return Rejected(TYPE, f"{said.replace('`', chr(39))[:200]}{where}")
