@@ -98,7 +98,8 @@ def _type(shape: Shape, column: str) -> str:
     take = Take(path=taken) if isinstance(taken, str) else taken
     if take.path is None or take.pattern is not None or take.path not in shape.fields:
         return "text"
-    return shape.fields[take.path].type
+    kind = shape.fields[take.path].type
+    return "text" if take.values else kind
 
 
 def rejects(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
@@ -114,6 +115,8 @@ def _taken(tree: Node, path: Path, taken: str | Take, fields: tuple[str, ...]) -
     take = Take(path=taken) if isinstance(taken, str) else taken
     if (take.path is None) == (take.value is None):
         yield fault(tree, "E732", f"'{path[-1]}' is taken from a path, or is a value", path, "write one of the two")
+    if take.values and take.value is not None:
+        yield fault(tree, "E732", f"'{path[-1]}' is one value, and none becomes another", path, "take 'values' out")
     if take.path is not None and take.path not in fields:
         yield fault(tree, "E732", f"the shape has no field '{take.path}'", path, did_you_mean(take.path, fields))
     if take.pattern is not None:

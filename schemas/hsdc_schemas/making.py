@@ -31,6 +31,7 @@ class Take(Model):
     path: Path | None = Field(None, description="Dotted path of a field.")
     pattern: str | None = Field(None, max_length=1000, description="Regular expression; its one group is taken.")
     value: str | None = Field(None, description="This text, in every row.")
+    values: dict[str, str] = Field(default_factory=dict, description="What some values become; others stay.")
 
 
 class Shape(Model):

@@ -28,7 +28,7 @@ def test_the_blocks_are_of_the_language() -> None:
     )
     for source in sources["sources"].values():
         Source.model_validate({**source, "shapes": tuple(source["shapes"])})
-    fields = {"concept_id": {}, "output": {}}
+    fields = {"concept_id": {}, "output": {}, "label": {}}
     shape = Shape.model_validate({"fields": fields, **columns})
-    assert set(shape.columns) == {"id", "vision", "confidence"}
+    assert set(shape.columns) == {"id", "vision", "confidence", "label"}
     assert all(split.startswith("run:") for split in splits["splits"].values())

@@ -218,21 +218,24 @@ def test_the_first_shape_that_fits_is_taken(tmp_path: Path) -> None:
     shapes = {
         "plain": PLAIN,
         "whole": {
-            "fields": {"meta.id": {}, "output": {}, "meta.score": {"type": "number"}},
+            "fields": {"meta.id": {}, "output": {}, "meta.score": {"type": "number"}, "meta.kind": {"type": "integer"}},
             "columns": {
                 "id": "meta.id",
                 "text": {"path": "output", "pattern": "```yaml VISION\n(.*?)\n```"},
-                "label": {"value": "normal"},
+                "label": {"path": "meta.kind", "values": {"7": "hate"}},
                 "score": "meta.score",
             },
         },
     }
-    other = {"meta": {"id": "o1", "score": 1}, "output": "a\n```yaml VISION\nx: 1\ny: 2\n```\n```yaml REVIEW\nz\n```"}
+    other = {
+        "meta": {"id": "o1", "score": 1, "kind": 7},
+        "output": "a\n```yaml VISION\nx: 1\ny: 2\n```\n```yaml REVIEW\nz\n```",
+    }
     write(tmp_path, [row(1), other, row(2)])
     sources = {"all": {"source": "file:rows.jsonl", "format": "jsonl", "shapes": ["plain", "whole"]}}
     made = Bench(tmp_path, {"shapes": shapes, "sources": sources}).run("read")["read"]
     rows = [item for found in batches_of(made.files["rows"]) for item in found]
-    assert rows[1] == ("o1", "x: 1\ny: 2", "normal", 1.0)
+    assert rows[1] == ("o1", "x: 1\ny: 2", "hate", 1.0)
     assert [item[0] for item in rows] == ["r1", "o1", "r2"]
     write(tmp_path, [row(1), {**other, "output": "no block"}])
     with pytest.raises(HsdcError) as caught:

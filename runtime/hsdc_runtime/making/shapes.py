@@ -144,7 +144,8 @@ def _type(found: set[str]) -> str:
 def _type_in(shape: Shape, name: str) -> str:
     taken = shape.columns[name]
     take = Take(path=taken) if isinstance(taken, str) else taken
-    return "text" if take.path is None or take.pattern is not None else shape.fields[take.path].type
+    plain = take.path is not None and take.pattern is None and not take.values
+    return shape.fields[str(take.path)].type if plain else "text"
 
 
 def _fitting(name: str, shape: Shape, names: tuple[str, ...]) -> Fitting:
@@ -226,14 +227,25 @@ def _take(taken: str | Take, places: Mapping[str, str], column: str) -> Callable
     if take.path is None:
         return lambda _: take.value
     get = attrgetter(places[take.path])
-    if take.pattern is None:
-        return get
-    pattern = re.compile(take.pattern, re.DOTALL)
+    found = get if take.pattern is None else _matched(get, take.path, take.pattern, column)
+    if not take.values:
+        return found
+
+    def changed(record: Any) -> Value:
+        value = found(record)
+        text = _written(value)
+        return take.values.get(text, None if value is None else text)
+
+    return changed
+
+
+def _matched(get: Callable[[Any], Value], path: str, pattern: str, column: str) -> Callable[[Any], Value]:
+    search = re.compile(pattern, re.DOTALL).search
 
     def matched(record: Any) -> Value:
-        found = pattern.search(_written(get(record)))
+        found = search(_written(get(record)))
         if found is None or found.group(1) is None:
-            raise UnmatchedError(f"the pattern of '{column}' finds nothing in '{take.path}'")
+            raise UnmatchedError(f"the pattern of '{column}' finds nothing in '{path}'")
         return found.group(1)
 
     return matched
