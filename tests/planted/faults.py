@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from faults_of_rows import ROWS
+
 
 @dataclass(frozen=True)
 class Fault:
@@ -324,4 +326,4 @@ SCORES = (
         ("tests/runtime/test_refusals.py::test_rows_that_have_one_of_two_labels",),
     ),
 )
-FAULTS = (*DISK, *INPUTS, *TRAINING, *RESUMING, *SCORES)
+FAULTS = (*DISK, *INPUTS, *TRAINING, *RESUMING, *SCORES, *(Fault(*row) for row in ROWS))
