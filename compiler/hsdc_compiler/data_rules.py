@@ -79,13 +79,13 @@ def types(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
                 message = f"'{column}' holds {_KINDS[kind]} in the shape '{name}', and {_KINDS[known]} in another one"
                 yield fault(tree, "E738", message, ("shapes", name, "columns", column), "take the same of both")
     for slot, column in (("id", experiment.id), ("text", experiment.text)):
-        if found.get(column, "text") != "text":
+        if found.get(column, "text") in (*NUMBERS, "truth"):
             message = f"'{column}' holds {_KINDS[found[column]]}, and no texts"
             yield fault(tree, "E738", message, (slot,), "name a column of texts")
     written = tree.at(("filters",))
     for position, item in enumerate(experiment.filters):
         wanted = NUMBERS if isinstance(item, AtLeast) else ("text",) if isinstance(item, Length) else _SINGLE
-        if found.get(item.column, wanted[0]) not in wanted:
+        if found.get(item.column, wanted[0]) not in (*wanted, "texts"):
             node = written.value[position] if written is not None and written.is_sequence else tree
             message = (
                 f"'{item.kind}' looks at {_KINDS[wanted[0]]}, and '{item.column}' holds {_KINDS[found[item.column]]}"
@@ -131,26 +131,34 @@ def _taken(tree: Node, path: Path, taken: str | Take, fields: tuple[str, ...]) -
 
 
 def columns(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
-    """What is named as a column is one."""
+    """What is named as a column is one, and holds no lists."""
     known = tuple(dict.fromkeys(column for shape in experiment.shapes.values() for column in shape.columns))
-    named: list[tuple[Path, str]] = [(("id",), experiment.id), (("text",), experiment.text)]
-    named += [(("filters",), item.column) for item in experiment.filters]
-    named += [(("leakage", "column"), experiment.leakage.column)]
-    named += [(("expect", "counts", column), column) for column in experiment.expect.counts]
-    named += [(("expect", "shares", column), column) for column in experiment.expect.shares]
-    match experiment.splits:
-        case GivenSplits(column=column):
-            named.append((("splits", "column"), column))
-        case DrawnSplits(stratify=stratify, group=group):
-            named += [(("splits", "stratify"), column) for column in stratify]
-            named += [(("splits", "group"), group)] if group is not None else []
-    if experiment.sample is not None and experiment.sample.stratify is not None:
-        named.append((("sample", "stratify"), experiment.sample.stratify))
-    if experiment.task is not None:
-        named.append((("task", "target"), experiment.task.target))
-    for path, column in named:
+    kinds = {column: _type(shape, column) for shape in experiment.shapes.values() for column in shape.columns}
+    for path, column in _named(experiment):
         if column not in known:
             yield fault(tree, "E733", f"no shape gives a column '{column}'", path, did_you_mean(column, known))
+        elif kinds[column] == "texts":
+            message = f"'{column}' holds lists of texts, and one value is looked at here"
+            yield fault(tree, "E738", message, path, "name another column, or take one text out of it by a pattern")
+
+
+def _named(experiment: DataExperiment) -> Iterator[tuple[Path, str]]:
+    """Where columns are named, but for filters' types."""
+    yield from ((("id",), experiment.id), (("text",), experiment.text))
+    yield from ((("filters",), item.column) for item in experiment.filters)
+    yield ("leakage", "column"), experiment.leakage.column
+    yield from ((("expect", "counts", column), column) for column in experiment.expect.counts)
+    yield from ((("expect", "shares", column), column) for column in experiment.expect.shares)
+    match experiment.splits:
+        case GivenSplits(column=column):
+            yield ("splits", "column"), column
+        case DrawnSplits(stratify=stratify, group=group):
+            yield from ((("splits", "stratify"), column) for column in stratify)
+            yield from ((("splits", "group"), column) for column in (group,) if column is not None)
+    if experiment.sample is not None and experiment.sample.stratify is not None:
+        yield ("sample", "stratify"), experiment.sample.stratify
+    if experiment.task is not None:
+        yield ("task", "target"), experiment.task.target
 
 
 def splits(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
@@ -158,11 +166,16 @@ def splits(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
     if isinstance(experiment.splits, DrawnSplits) and abs(sum(experiment.splits.shares.values()) - 1) > 1e-9:
         total = sum(experiment.splits.shares.values())
         yield fault(tree, "E734", f"the shares of the splits add up to {total:g}", ("splits", "shares"), "to 1")
+    names = experiment.split_names
     if isinstance(experiment.splits, SourceSplits):
         for name, source in experiment.sources.items():
             if source.split is None:
                 message = f"the source '{name}' does not say which split its rows belong to"
                 yield fault(tree, "E734", message, ("sources", name), "add 'split'", at_key=True)
+    for name, source in experiment.sources.items():
+        if source.split is not None and source.split not in names and isinstance(experiment.splits, GivenSplits):
+            message = f"the source '{name}' is for the split '{source.split}', which no value of the column names"
+            yield fault(tree, "E734", message, ("sources", name, "split"), did_you_mean(source.split, names))
     for name in experiment.expect.rows:
         if name not in (*experiment.split_names, "all"):
             hint = did_you_mean(name, experiment.split_names)

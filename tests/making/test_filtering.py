@@ -52,8 +52,9 @@ def test_filters_by_value(values: list[str | None], cut: int) -> None:
     length = Length(kind="length", column="x", minimum=1, maximum=2)
     assert verdicts(length) == [value is not None and 1 <= len(value) <= 2 for value in values]
     assert verdicts(OneOf(kind="one_of", column="x", values=("A", "bb"))) == [value in ("A", "bb") for value in values]
-    seen = [plain(value or "") for value in values]
-    assert verdicts(Distinct(kind="distinct", column="x")) == [text not in seen[:at] for at, text in enumerate(seen)]
+    seen = [None if value is None else plain(value) for value in values]
+    wanted = [text is None or text not in seen[:at] for at, text in enumerate(seen)]
+    assert verdicts(Distinct(kind="distinct", column="x")) == wanted
 
 
 def test_numbers_and_truths_as_specs_write_them() -> None:
@@ -266,6 +267,25 @@ def test_every_record_is_accounted_for(
     written = {split: len(made.files[f"rows.{split}"].read_text().splitlines()) for split in "ab"}
     assert written == made.facts["rows"]
     assert sum(written.values()) == sum(counts["kept"] for counts in made.facts["splits"].values())
+
+
+def test_null_is_no_text_that_leaks(tmp_path: Path) -> None:
+    shape = {
+        "fields": {"id": {}, "text": {}, "thread": {"nullable": True}},
+        "columns": {"id": "id", "text": "text", "thread": "thread"},
+    }
+    sources = {
+        name: {"source": f"file:{name}.jsonl", "format": "jsonl", "shapes": ["post"], "split": name}
+        for name in ("test", "train")
+    }
+    for name in sources:
+        threads = [None, None, "one", f"{name} two"]
+        write(
+            tmp_path, [{"id": f"{name}{n}", "text": "t", "thread": t} for n, t in enumerate(threads)], f"{name}.jsonl"
+        )
+    leakage = {"column": "thread", "exact": "drop", "similar": "drop"}
+    made = Bench(tmp_path, {"shapes": {"post": shape}, "sources": sources, "leakage": leakage}).run()["write"]
+    assert made.facts["splits"]["train"]["filtered"] == {"thread in a later split": 1}
 
 
 def test_what_is_expected_is_held_against_what_is(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -92,6 +92,7 @@ LINES = [
 
 
 @QUICK
+@example([GOOD + GOOD, ""], True)  # as many records as lines, and not one on each
 @given(st.lists(st.sampled_from(LINES), min_size=1, max_size=6), st.booleans())
 def test_lines_at_once_are_judged_as_each_alone(tmp_path: Path, chosen: list[str], ended: bool) -> None:
     path = tmp_path / "rows.jsonl"
@@ -155,6 +156,20 @@ def test_a_fault_is_told_at_its_line(tmp_path: Path, line: str, code: str, told:
     assert told in fault.message
     made = Bench(tmp_path, {"rejects": {code: 1}}).run("read")["read"]
     assert made.facts["sources"]["all"] == {"read": 5, "kept": 4, "rejected": {code: 1}}
+
+
+def test_rejected_records_are_allowed_by_reason_and_count(tmp_path: Path) -> None:
+    write(tmp_path, [row(1), {**row(2), "odd": 1}, row(3), {**row(4), "odd": 1}, {**row(5), "label": "other"}])
+    for rejects, codes in (
+        ({"E613": 1}, ["E613", "E606", "E613"]),
+        ({"E613": 2}, ["E606"]),
+        ({"E606": 7}, ["E613", "E613"]),
+    ):
+        with pytest.raises(HsdcError) as caught:
+            Bench(tmp_path, {"rejects": rejects}).run("read")
+        assert sorted(fault.code for fault in caught.value.diagnostics) == sorted(codes)
+    made = Bench(tmp_path, {"rejects": {"E606": 1, "E613": 2}}).run("read")["read"]
+    assert made.facts["sources"]["all"] == {"read": 5, "kept": 2, "rejected": {"E606": 1, "E613": 2}}
 
 
 def test_bytes_that_are_not_utf8_are_told_at_their_line(tmp_path: Path) -> None:

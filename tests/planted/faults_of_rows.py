@@ -70,10 +70,10 @@ ROWS = (
         (FILTERING,),
     ),
     (
-        "a text that leaks is dropped from what is scored",
+        "a text that leaks is found in no split",
         f"{MAKING}/assign.py",
-        "splits[order] < np.repeat(",
-        "splits[order] != np.repeat(",
+        "last = np.maximum.reduceat(",
+        "last = np.minimum.reduceat(",
         (FILTERING,),
     ),
     (

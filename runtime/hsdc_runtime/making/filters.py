@@ -13,9 +13,10 @@ Passing = Callable[[Sequence[Any]], list[bool]]
 
 
 def passing(rule: Filter) -> Passing:
-    """Whether rows pass a filter, asked of their values in the column, some rows after the others. Null never passes.
+    """Whether rows pass a filter, asked of their values in the column, some rows after the others.
 
-    `distinct` and `not_similar` compare with every earlier row that came so far, whether or not it was kept.
+    `distinct` and `not_similar` compare with every earlier row that came so far, whether or not it was kept; null is
+    like nothing and passes these two alone.
     """
     match rule:
         case AtLeast(minimum=minimum):
@@ -28,10 +29,16 @@ def passing(rule: Filter) -> Passing:
             return lambda values: [value is not None and written(value) in kept for value in values]
         case Distinct():
             seen: set[int] = set()
-            return lambda values: [_first(key, seen) for key in keys(list(map(written, values)))]
+            return lambda values: [
+                value is None or _first(key, seen)
+                for value, key in zip(values, keys(list(map(written, values))), strict=True)
+            ]
         case NotSimilar(similarity=similarity, shingle=shingle):
             near = Near(similarity, shingle)
-            return lambda values: [found is None for found in near.add(list(map(written, values)))]
+            return lambda values: [
+                value is None or found is None
+                for value, found in zip(values, near.add(list(map(written, values))), strict=True)
+            ]
 
 
 def named(rule: Filter) -> str:

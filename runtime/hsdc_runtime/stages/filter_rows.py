@@ -78,7 +78,7 @@ class _Seen:
         self._by = place(whole.sample.stratify) if whole.sample is not None and whole.sample.stratify else None
         self._draw = draw
         self.rows = 0
-        self.splits, self.keys, self.texts = bytearray(), array("q"), list[str]()
+        self.splits, self.keys, self.texts, self.blank = bytearray(), array("q"), list[str](), list[int]()
         self.ranks, self.draws = array("Q"), array("Q")
         self.strata, self.units, self.sampled = _Codes(), _Codes(), _Codes()
         self.filtered: list[Counter[str]] = [Counter() for _ in layout.sources]
@@ -93,6 +93,7 @@ class _Seen:
             kept = [at for at, passed in zip(kept, verdicts, strict=True) if passed]
         self._take(rows, gone)
         if self._exact or self._similar:
+            self.blank += [self.rows + at for at, row in enumerate(rows) if row[self._leak] in (None, "")]
             texts = [written(row[self._leak]) for row in rows]
             self.keys.extend(keys(texts) if self._exact else ())
             self.texts.extend(texts if self._similar else ())
@@ -205,7 +206,9 @@ def _assigned(whole: DataExperiment, layout: Layout, path: Path, seen: _Seen) ->
         splits[kept] = drawn(shares, places, seen.strata.codes(seen.rows)[kept], units)
     leakage = whole.leakage
     values = np.frombuffer(seen.keys, dtype=np.int64) if len(seen.keys) else np.zeros(0, np.int64)
-    same, near = leaks(leakage, values, seen.texts, splits)
+    compared = splits.copy()
+    compared[seen.blank] = DROPPED  # what holds no text has none in common
+    same, near = leaks(leakage, values, seen.texts, compared)
     view = _View(path, layout.names.index(whole.id), layout.names.index(leakage.column), whole.split_names)
     faults = view.faults(same, splits, "stands in a later split, too") if leakage.exact == "raise" else []
     if leakage.similar == "raise":
