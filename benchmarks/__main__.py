@@ -18,6 +18,7 @@ NAMES = (
     "inputs",
     "demo_memory",
     "prompting",
+    "finetuning",
     "campaign",
     "hatexplain",
     "million_rows",
