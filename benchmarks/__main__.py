@@ -11,7 +11,6 @@ from pathlib import Path
 
 from benchmarks.results import show, write
 
-<<<<<<< HEAD
 NAMES = (
     "start_up",
     "encoder_epoch",
@@ -24,10 +23,6 @@ NAMES = (
     "hatexplain",
     "million_rows",
 )
-=======
-NAMES = ("start_up", "encoder_epoch", "trainer", "inputs", "demo_memory", "prompting", "finetuning", "campaign")
-NAMES += ("hatexplain",)
->>>>>>> fc23b19 (Benchmarks: lines)
 DATA = "HSDC_TWO_TASK"
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
