@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from hsdc_compiler.merge import FAULT
 from hsdc_compiler.node import Node, dotted
-from hsdc_schemas.components import Endpoint
+from hsdc_schemas.components import Endpoint, PretrainedModel
 from hsdc_schemas.errors import Diagnostic, Exit, Place, did_you_mean
 from hsdc_schemas.fields import Metric, Model, Name
 from hsdc_schemas.spec import SLOTS
@@ -30,6 +30,7 @@ def _pattern_of(model: type[Model], field: str) -> str:
 _PATTERNS = {  # in words, by the pattern of the type
     str(get_args(Name)[1].metadata[0].pattern): "names match [a-z][a-z0-9_]*",
     str(get_args(Metric)[1].metadata[0].pattern): "a metric is HEAD.NAME, as in overall.f1_macro or tone.f1[warm]",
+    _pattern_of(PretrainedModel, "gguf"): "write the name of a .gguf file that lies in the model's folder itself",
     _pattern_of(Endpoint, "url"): "write https://HOST/v1 without a user, a query or a fragment, or local:NAME",
     _pattern_of(
         Endpoint, "key"

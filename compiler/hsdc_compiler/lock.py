@@ -205,6 +205,9 @@ class Locker:
             raise HsdcError([Diagnostic("E419", Exit.SPEC, message, None, hint)])
 
     def _model(self, model: PretrainedModel | Endpoint) -> Input:
+        place = model.url if isinstance(model, Endpoint) else model.source
+        if place.startswith("local:"):
+            self._require_own_sources()
         if isinstance(model, Endpoint):
             digest = digest_json(essence(model))
             return Input(name="model", source=model.url, revision=model.served, digest=digest, files=())

@@ -73,7 +73,11 @@ class PretrainedModel(Model):
     )
     revision: str = Field("", description="Full commit of a hub repository (40 digits, quoted); version of a package.")
     folder: str = Field("", description="Folder of the model inside a package.")
-    gguf: str = Field("", description="A GGUF file in the folder, in place of safetensors; converted once.")
+    gguf: str = Field(
+        "",
+        pattern=r"^([^/\\*?\[\]]+\.gguf)?$",
+        description="A GGUF file in the folder, in place of safetensors; converted once.",
+    )
     remote_code: bool = Field(False, description="Run the model's own code, which is pinned with the rest.")
 
 

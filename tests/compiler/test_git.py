@@ -185,3 +185,29 @@ def test_local_sources_under_version_control_are_not_followed(campaign: Campaign
         campaign.git("add", "-f", ".hsdc/sources.toml")
     found = compile_project(campaign.root)
     assert [fault.code for fault in found.diagnostics] == (["E419"] if committed else [])
+
+
+MODELS = {
+    "weights": 'kind: pretrained\nsource: "local:elsewhere"\n',
+    "endpoint": 'kind: endpoint\nurl: "local:elsewhere"\nserved: big\n',
+}
+
+
+@pytest.mark.parametrize("committed", [True, False])
+@pytest.mark.parametrize("model", MODELS)
+def test_local_models_under_version_control_are_not_followed(campaign: Campaign, model: str, committed: bool) -> None:
+    root = campaign.root
+    (root / ".hsdc").mkdir(exist_ok=True)
+    (root / ".hsdc/sources.toml").write_text(
+        f'[local]\nelsewhere = "{root}/models/tiny"\n[endpoints]\nelsewhere = "http://127.0.0.1:8000/v1"\n'
+    )
+    (root / "specs/models/own.yaml").write_text(f"hsdc: 1\nmodel: own\n{MODELS[model]}")
+    (root / "specs/asked.yaml").write_text(
+        "hsdc: 1\nrun: asked\nkind: prompt\ndataset: {use: corpus}\nmodel: {use: own}\n"
+        'prompt: {user: "{{ text }}", format: {kind: label}}\ntask: {target: tone, labels: [cold, warm]}\n'
+        "answer: {method: generate}\ngeneration: {max_tokens: 8}\n"
+    )
+    if committed:
+        campaign.git("add", "-f", ".hsdc/sources.toml")
+    found = compile_project(root, ["asked"])
+    assert [fault.code for fault in found.diagnostics] == (["E419"] if committed else [])
