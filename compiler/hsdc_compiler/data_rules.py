@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 
 from hsdc_compiler.faults import fault
 from hsdc_compiler.node import Node, Path
+from hsdc_compiler.patterns import pattern_fault
 from hsdc_compiler.prompt_rules import examples_of, template, templates_of
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.making import (
@@ -119,15 +119,9 @@ def _taken(tree: Node, path: Path, taken: str | Take, fields: tuple[str, ...]) -
         yield fault(tree, "E732", f"'{path[-1]}' is one value, and none becomes another", path, "take 'values' out")
     if take.path is not None and take.path not in fields:
         yield fault(tree, "E732", f"the shape has no field '{take.path}'", path, did_you_mean(take.path, fields))
-    if take.pattern is not None:
-        try:
-            groups = re.compile(take.pattern).groups
-        except re.error as error:
-            yield fault(tree, "E732", f"the pattern of '{path[-1]}' cannot be read: {error}", path, "mend it")
-        else:
-            if groups != 1:
-                message = f"the pattern of '{path[-1]}' has {groups} groups; the one group is what is taken"
-                yield fault(tree, "E732", message, path, "put one pair of parentheses around what is meant")
+    why, hint = pattern_fault(take.pattern) if take.pattern is not None else ("", "")
+    if why:
+        yield fault(tree, "E732", f"the pattern of '{path[-1]}' {why}", (*path, "pattern"), hint)
 
 
 def columns(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
