@@ -108,18 +108,24 @@ ENCODER = (
 
 _ASKED = tuple(f"execution.{field}" for field in ("device", "precision", "threads", "attention", "tokens_per_batch"))
 CAUSAL = (*TORCH, "tokenizers")
+_ANSWERS = ("experiment.task.target", "experiment.task.labels")
+_METHOD = ("experiment.answer.method", "execution.answer")
+_FORM = tuple(f"experiment.prompt.format.{field}" for field in ("kind", "field", "fields", "lead", "marker"))
+_PROMPT = tuple(
+    f"experiment.prompt.{field}"
+    for field in ("system", "user", "persona", "policy", "context", "guidance", "examples", "shots")
+)
 
 SELECT = Stage(
     "prepare",
     revision=1,
     sections=(
         *_ROWS,
-        "experiment.task",
-        "experiment.answer",
-        "experiment.prompt.format",
+        *_ANSWERS,
+        *_METHOD,
+        *_FORM,
         "experiment.evaluation.split",
         "experiment.evaluation.subset",
-        "execution.answer",
         "execution.limits.rows",
     ),
     inputs=("tokenizer",),
@@ -132,7 +138,7 @@ SELECT = Stage(
 RENDER = Stage(
     "render",
     revision=1,
-    sections=("experiment.prompt", "experiment.task", "experiment.answer", "execution.answer"),
+    sections=(*_PROMPT, *_FORM, *_ANSWERS, *_METHOD),
     inputs=("tokenizer",),
     needs=("prepare",),
     outputs=("prompts",),
@@ -151,7 +157,7 @@ CONVERT = Stage(
 RANK = Stage(
     "rank",
     revision=2,
-    sections=("experiment.task", "experiment.prompt.format", *_ASKED),
+    sections=(*_ANSWERS, *_FORM, *_ASKED),
     inputs=("model",),
     needs=("render",),
     outputs=("rankings",),
@@ -173,7 +179,7 @@ GENERATE = Stage(
 ASK = Stage(
     "ask",
     revision=1,
-    sections=("experiment.model", "experiment.generation", "experiment.prompt.format", "experiment.task"),
+    sections=("experiment.model", "experiment.generation", *_FORM, *_ANSWERS),
     inputs=("model",),
     needs=("render",),
     outputs=("replies",),
@@ -185,11 +191,10 @@ PARSE = Stage(
     "parse",
     revision=1,
     sections=(
-        "experiment.task",
+        *_ANSWERS,
         "experiment.prompt.format",
-        "experiment.answer",
+        "experiment.answer.normalise",
         "experiment.evaluation.unparseable",
-        "execution.answer",
     ),
     inputs=(),
     needs=("prepare",),
@@ -201,9 +206,8 @@ SCORE_ANSWERS = Stage(
     revision=1,
     sections=(
         "experiment.task",
-        "experiment.answer.method",
+        *_METHOD,
         *(f"experiment.evaluation.{name}" for name in ("split", "subset", "unparseable", "background")),
-        "execution.answer",
         "execution.limits.rows",
     ),
     inputs=(),
@@ -220,8 +224,9 @@ EXAMPLES = Stage(
     revision=1,
     sections=(
         *_ROWS,
-        "experiment.prompt",
-        "experiment.task",
+        *_PROMPT,
+        *_FORM,
+        *_ANSWERS,
         "experiment.training.max_tokens",
         "experiment.training.over_length",
         "experiment.evaluation.train_split",
