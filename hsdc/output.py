@@ -4,12 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import TextIO
+from typing import Any, TextIO
 
 
 def say(lines: Iterable[str]) -> None:
-    """Print lines; what the stream's encoding lacks is escaped."""
-    print(fitting("\n".join(lines), sys.stdout))
+    """Print lines, without secrets; what the stream's encoding lacks is escaped."""
+    from hsdc_schemas.secrets import redacted
+
+    print(fitting(redacted("\n".join(lines)), sys.stdout))
+
+
+def say_json(value: Any) -> None:
+    """Print a value as JSON, without secrets."""
+    import json
+
+    from hsdc_schemas.secrets import redacted
+
+    print(redacted(json.dumps(value, indent=2)))
 
 
 def fitting(text: str, stream: TextIO) -> str:

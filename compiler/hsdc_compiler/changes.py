@@ -11,6 +11,8 @@ from hsdc_schemas.factors import ABSENT, changed_leaves, essence
 from hsdc_schemas.manifest import Input, Manifest
 from hsdc_schemas.stages import for_keys
 
+LONGEST = 120  # characters of a value in a line
+
 
 @dataclass(frozen=True)
 class Change:
@@ -25,7 +27,23 @@ class Change:
     def line(self) -> str:
         """The change on one line."""
         place = f"  ({self.place})" if self.place else ""
-        return f"{self.kind} {self.path}: {self.before} → {self.after}{place}"
+        before, after = _around(self.before, self.after)
+        return f"{self.kind} {self.path}: {before} → {after}{place}"
+
+
+def _around(before: str, after: str) -> tuple[str, str]:
+    """Two texts as they are, or of long ones what is around the first difference."""
+    if max(len(before), len(after)) <= LONGEST:
+        return before, after
+    pairs = enumerate(zip(before, after, strict=False))
+    same = next((i for i, (one, other) in pairs if one != other), min(len(before), len(after)))
+    start = max(0, same - LONGEST // 3)
+    return _cut(before, start), _cut(after, start)
+
+
+def _cut(text: str, start: int) -> str:
+    end = start + LONGEST
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
 
 
 def changes(old: Manifest, new: Manifest, tree: Node) -> list[Change]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 from pathlib import Path
 
 from hsdc import comparison_view
 from hsdc.commands.verify import project_root
-from hsdc.output import say
+from hsdc.output import say, say_json
 from hsdc_runtime.run import finished_record
 from hsdc_runtime.store import Damaged, Store
 from hsdc_schemas.alignment import Entrant
@@ -44,7 +43,7 @@ def execute(options: argparse.Namespace) -> int:
     found = compare(entrants, ask)
     _note_former(root, options.profile, runs)
     if options.json:
-        print(json.dumps(comparison_view.as_json(found), indent=2))
+        say_json(comparison_view.as_json(found))
     elif options.markdown:
         say([comparison_view.markdown(found).rstrip()])
     else:

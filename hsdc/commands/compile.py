@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from hsdc.output import fitting, inert, method_note
+from hsdc.output import fitting, inert, method_note, say, say_json
 from hsdc.terminal import columns, show_diagnostics, without_secrets
 from hsdc_compiler.compilation import Compilation, Compiled
 from hsdc_compiler.pipeline import compile_project
@@ -58,7 +57,7 @@ def _execute(options: argparse.Namespace) -> int:
     if options.format == "sarif":
         return code
     if options.json:
-        print(json.dumps(_as_json(compilation), indent=2))
+        say_json(_as_json(compilation))
     elif options.check:
         _show_check(compilation, stale)
     else:
@@ -80,7 +79,7 @@ def _show_formatted(form: str, diagnostics: Sequence[Diagnostic], code: int, roo
     diagnostics = without_secrets(diagnostics)
     folder = repository_folder(root) if root is not None else ""
     if form == "sarif":
-        print(json.dumps(sarif(diagnostics, code, folder), indent=2))
+        say_json(sarif(diagnostics, code, folder))
         return
     for line in workflow_commands(diagnostics, folder):
         print(fitting(line, sys.stdout))
@@ -129,7 +128,7 @@ def _show_check(compilation: Compilation, stale: list[Compiled]) -> None:
         groups.setdefault(reasons(run), []).append(run.name)
     for lines, names in groups.items():
         print(f"stale: {', '.join(names)}")
-        print("\n".join(f"  {fitting(inert(line), sys.stdout)}" for line in lines))
+        say(f"  {inert(line)}" for line in lines)
     for path in compilation.orphans:
         print(f"stale: {path}\n  its run is gone")
     for run in compilation.runs:

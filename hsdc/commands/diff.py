@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import gc
-import json
 import sys
 from pathlib import Path
 
 from hsdc import diff_view
 from hsdc.diff_json import as_json
-from hsdc.output import inert, say
+from hsdc.output import inert, say, say_json
 from hsdc.terminal import show_diagnostics
 from hsdc_compiler.diff import diff
 from hsdc_compiler.project import find_root
@@ -26,7 +25,7 @@ def execute(options: argparse.Namespace) -> int:
     sides = read_sides(root, old, new, options.profile, apart=apart)
     found = diff(*sides, options.profile, read_records(root, options.profile))
     if options.json:
-        print(json.dumps(as_json(found), indent=2))
+        say_json(as_json(found))
     elif options.markdown:
         say([diff_view.markdown(found).rstrip()])
     else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 import sys
 from collections.abc import Iterable
@@ -11,7 +10,7 @@ from pathlib import Path as FilePath
 
 from hsdc import codes
 from hsdc.origins import DROPPED, Layer, Origins, resolve
-from hsdc.output import cut, say
+from hsdc.output import cut, say, say_json
 from hsdc.terminal import columns, style
 from hsdc.yaml_view import inline
 from hsdc_compiler.node import Path, dotted
@@ -30,7 +29,7 @@ def execute(options: argparse.Namespace) -> int:
     found = resolve(find_root(FilePath.cwd()), options.subject, options.profile)
     paths = _chosen(found, options.path)
     if options.json:
-        print(json.dumps(_as_json(found, paths), indent=2))
+        say_json(_as_json(found, paths))
     elif options.path is not None and len(paths) == 1:
         say(_value(found, paths[0]))
     else:
@@ -60,7 +59,7 @@ def _explain_code(options: argparse.Namespace) -> int:
         raise fail("E011", Exit.SPEC, f"no message has the code '{code}'", None, hint)
     page = pages[code]
     if options.json:
-        print(json.dumps({"version": 1, "code": code, "title": page.title, "text": page.text}, indent=2))
+        say_json({"version": 1, "code": code, "title": page.title, "text": page.text})
     else:
         say([style(f"{code}: {page.title}", "bold", sys.stdout), "", *page.plain()])
     return 0

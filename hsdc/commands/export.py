@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from hsdc.commands.verify import project_root, require_known
-from hsdc.output import inert, say
+from hsdc.output import inert, say, say_json
 from hsdc_runtime.adapters import export
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Exit, fail
@@ -33,7 +32,7 @@ def execute(options: argparse.Namespace) -> int:
         commit = push(found.folder, options.push, f"{manifest.run}: manifest {short(manifest.digest)}")
     if options.json:
         told = {"version": 1, "run": manifest.run, "folder": str(options.to), "adapter": found.adapter}
-        print(json.dumps({**told, "merged_difference": found.merged, "commit": commit}, indent=2))
+        say_json({**told, "merged_difference": found.merged, "commit": commit})
         return int(Exit.DONE)
     kind = "adapter" if found.merged is None else f"merged model (logits within {found.merged:.2g} of the adapter's)"
     lines = [f"written: {inert(str(options.to))}, {kind} {short(found.adapter)} with its card"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from hsdc.commands.verify import project_root
-from hsdc.output import inert, say
+from hsdc.output import inert, say, say_json
 from hsdc.terminal import columns
 from hsdc_runtime.collect import Surplus, collect, surplus
 from hsdc_runtime.work import Busy
@@ -35,7 +34,7 @@ def execute(options: argparse.Namespace) -> int:
     total = sum(item.bytes for item in found)
     if options.json:
         entries = [asdict(item) for item in found]
-        print(json.dumps({"version": 1, "deleted": options.delete, "bytes": total, "entries": entries}, indent=2))
+        say_json({"version": 1, "deleted": options.delete, "bytes": total, "entries": entries})
     else:
         say([*_lines(found), _last(found, total, deleted=options.delete)])
     return int(Exit.DONE)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -14,7 +13,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
-from hsdc.output import inert, say
+from hsdc.output import inert, say, say_json
 from hsdc.toy_model import toy_files
 from hsdc_schemas.digests import write_atomically
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
@@ -42,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     for path, data in project.items():
         write_atomically(root / path, data, durable=False)
     if options.json:
-        print(json.dumps({"version": 1, "folder": options.folder, "written": list(project)}, indent=2))
+        say_json({"version": 1, "folder": options.folder, "written": list(project)})
     else:
         say(_told(options.folder, project, ignored=ignored))
     return int(Exit.DONE)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hsdc.origins import title_of
-from hsdc.output import cut, holds, say
+from hsdc.output import cut, holds, say, say_json
 from hsdc.terminal import columns, show_diagnostics, style
 from hsdc_compiler.compilation import Compilation, Compiled
 from hsdc_compiler.node import dotted
@@ -59,7 +58,7 @@ def execute(options: argparse.Namespace) -> int:
     show_diagnostics(compilation.diagnostics)
     rows = _rows(root, compilation)
     if options.json:
-        print(json.dumps(_as_json(compilation, rows), indent=2))
+        say_json(_as_json(compilation, rows))
     else:
         say(_tree(rows, options.profile))
     return int(compilation.exit) if compilation.exit in (Exit.SPEC, Exit.POLICY, Exit.FAULT) else 0

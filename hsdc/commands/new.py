@@ -22,6 +22,7 @@ from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import SPECS, Project, find_root
 from hsdc_schemas.digests import write_atomically
 from hsdc_schemas.errors import Exit, fail, gravest
+from hsdc_schemas.secrets import require_no_secrets
 
 START = """\
 # yaml-language-server: $schema=../schemas/spec.schema.json
@@ -46,6 +47,7 @@ def execute(options: argparse.Namespace) -> int:
     _possible(root, path, options, given)
     target = writable(root, path)
     data = _spec(path, options, given)
+    require_no_secrets(path, data)
     counted = compile_project(root, [options.run], profile=options.profile, lock=False, overlay={path: data})
     differing = changed_factors(counted, options.run)
     data = _top(path, data, "budget", value_of(("budget",), str(len(differing))))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from types import FrameType
 
 from hsdc import rows_view, scores_view
 from hsdc.changed_view import changed
-from hsdc.output import method_note, say
+from hsdc.output import method_note, say, say_json
 from hsdc.pooled_view import pooled
 from hsdc.progress import ProgressView
 from hsdc.terminal import show_diagnostics, without_secrets
@@ -126,7 +125,7 @@ def _print_json(results: Sequence[Outcome], diagnostics: Sequence[Diagnostic] = 
     """What was finished, and what stopped the rest."""
     records = [essence(item.record) for item in results]
     faults = [diagnostic.as_json() for diagnostic in without_secrets(diagnostics)]
-    print(json.dumps({"version": 1, "records": records, "diagnostics": faults}, indent=2))
+    say_json({"version": 1, "records": records, "diagnostics": faults})
 
 
 def _root(options: argparse.Namespace) -> Path:

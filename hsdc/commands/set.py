@@ -23,6 +23,7 @@ from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.project import Project, find_root
 from hsdc_schemas.digests import write_atomically
 from hsdc_schemas.errors import Exit, did_you_mean, fail, gravest
+from hsdc_schemas.secrets import require_no_secrets
 
 
 def execute(options: argparse.Namespace) -> int:
@@ -43,6 +44,7 @@ def execute(options: argparse.Namespace) -> int:
     if after == before:
         print(f"{path}: nothing to change")
         return int(Exit.DONE)
+    require_no_secrets(path, after)
     compilation = compile_project(root, [options.run], profile=options.profile, lock=False, overlay={path: after})
     differing = changed_factors(compilation, options.run)
     hints = {

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from hsdc.origins import DEFAULT, Layer, Origins, resolve
-from hsdc.output import inert, say
+from hsdc.output import inert, say, say_json
 from hsdc.yaml_view import lines
 from hsdc_compiler.project import find_root
 
@@ -19,7 +18,7 @@ def execute(options: argparse.Namespace) -> int:
         head = {"version": 1, "run": found.name, "profile": found.profile, "title": found.title}
         values = dict(found.values)
         execution = values.pop("execution")
-        print(json.dumps({**head, "experiment": values, "execution": execution}, indent=2))
+        say_json({**head, "experiment": values, "execution": execution})
     else:
         title = f": {inert(found.title)}" if found.title else ""
         say([f"# {found.name}, profile {found.profile}{title}", *_body(found)])

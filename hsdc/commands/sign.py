@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from types import ModuleType
 
 from hsdc.commands.verify import project_root, require_known
-from hsdc.output import inert, say
+from hsdc.output import inert, say, say_json
 from hsdc_schemas.errors import Exit, fail
 
 
@@ -30,7 +29,7 @@ def execute(options: argparse.Namespace) -> int:
     signer = signatures.key_id(key.public_key())
     if options.json:
         signed = [{"run": run, "path": path} for run, path in zip(options.runs, paths, strict=True)]
-        print(json.dumps({"version": 1, "key": signer, "signed": signed}, indent=2))
+        say_json({"version": 1, "key": signer, "signed": signed})
     else:
         say([f"signed with {signer[:12]}: {path}" for path in paths])
     return int(Exit.DONE)
@@ -52,7 +51,7 @@ def signing(name: str) -> ModuleType:
 def _new_key(path: Path, *, as_json: bool) -> int:
     signer = signing("hsdc_runtime.keys").new_pair(path)
     if as_json:
-        print(json.dumps({"version": 1, "key": signer, "private": str(path), "public": f"{path}.pub"}, indent=2))
+        say_json({"version": 1, "key": signer, "private": str(path), "public": f"{path}.pub"})
         return int(Exit.DONE)
     shown = inert(str(path))
     say(

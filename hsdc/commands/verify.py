@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from hsdc.output import inert, say
+from hsdc.output import inert, say, say_json
 from hsdc.terminal import columns, style
 from hsdc_runtime.rerun import Rerun
 from hsdc_runtime.run import finished_record
@@ -51,7 +50,7 @@ def execute(options: argparse.Namespace) -> int:
         if not options.json:
             say(_verdict(options.run, again))
     if options.json:
-        print(json.dumps(_as_json(options, int(code), findings, again), indent=2))
+        say_json(_as_json(options, int(code), findings, again))
     return int(code)
 
 
