@@ -263,7 +263,6 @@ def test_a_value_that_one_side_lacks(campaign: Campaign) -> None:
     assert (gamma.before, gamma.after, gamma.after_place) == (2.5, ABSENT, "")
 
 
-<<<<<<< HEAD
 MADE = """\
 hsdc: 1
 run: made
@@ -298,7 +297,8 @@ def test_a_run_that_takes_rows_finds_who_makes_them_whatever_else_changes(campai
     assert (list(by_name(found)), found.old.faults, found.not_compared) == (["run4"], (), ())
     campaign.replace("specs/made.yaml", "train: 0.6, validation: 0.2", "train: 0.5, validation: 0.3")
     assert {"made", "taker", "run4"} == {*by_name(compare(campaign))}
-=======
+
+
 def test_a_long_text_is_shown_where_it_begins_to_differ() -> None:
     text = "The policy. " * 40
     line = Stale("value", "prompt.policy", text + "also a joke." + text, text + "even a joke." + text).line()
@@ -306,4 +306,3 @@ def test_a_long_text_is_shown_where_it_begins_to_differ() -> None:
     assert "The policy. even a joke." in line
     assert len(line) < 300
     assert Stale("value", "a", "1", "2", "specs/a.yaml:1").line() == "value a: 1 → 2  (specs/a.yaml:1)"
->>>>>>> 5c393d9 (No command shows a secret that a spec holds, hsdc new and set write none, and compile --check shows of a long text what differs)
