@@ -81,7 +81,7 @@ class Locker:
                 faults += result.diagnostics
             else:
                 found.append(result)
-        return Locked(tuple(found), faults + _same_splits(found), tuple(paths), _makers(experiment))
+        return Locked(tuple(found), faults + _same_splits(found), tuple(sorted(paths)), _makers(experiment))
 
     def names(self, experiment: Experiment) -> tuple[str, ...]:
         """The inputs that an experiment has."""

@@ -123,7 +123,7 @@ def _compiled(root: Path, **environment: str) -> dict[str, str]:
         "import json, sys; from pathlib import Path\n"
         "from hsdc_compiler.pipeline import compile_project\n"
         "found = compile_project(Path(sys.argv[1]))\n"
-        "assert not found.diagnostics, found.diagnostics\n"
+        "assert {fault.code for fault in found.diagnostics} <= {'W724'}, found.diagnostics\n"
         "print(json.dumps({path: data.hex() for run in found.runs for path, data in run.files.items()}))\n"
     )
     path = os.pathsep.join(str(ROOT / part) for part in ("schemas", "compiler", "."))

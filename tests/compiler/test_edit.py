@@ -20,8 +20,9 @@ SHIPPED = sorted((ROOT / "specs").rglob("*.yaml"))
 
 
 def _on_one_line(leaf: Any) -> bool:
+    lines = {item.mark.line for item in leaf.value} | {leaf.mark.line} if leaf.is_sequence else set[int]()
     nested = leaf.is_sequence and any(item.is_mapping for item in leaf.value)
-    return not nested and "\n" not in str(leaf.value)
+    return not nested and len(lines) < 2 and "\n" not in str(leaf.value)
 
 
 LEAVES = [

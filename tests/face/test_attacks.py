@@ -73,7 +73,9 @@ def test_a_model_is_read_through_links_to_what_was_verified(tmp_path: Path) -> N
     for name in ("config.json", "model.safetensors", "adapter_config.json", "config.4.0.0.json"):
         (model / name).write_text(name)
     names = ["config.json", "model.safetensors"]
-    locked = SimpleNamespace(input=lambda _: SimpleNamespace(files=[SimpleNamespace(path=name) for name in names]))
+    files = [SimpleNamespace(path=name) for name in names]
+    experiment = SimpleNamespace(model="m")
+    locked = SimpleNamespace(input=lambda _: SimpleNamespace(files=files), experiment=experiment)
     for _ in range(2):
         found = only_locked(Located({}, {}, model), locked, tmp_path / "models").model  # type: ignore[arg-type]
         assert {path.name: path.read_text() for path in found.iterdir()} == {name: name for name in names}
