@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import wrap
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/data.md"
@@ -109,14 +110,14 @@ FAULTS = (
 
 def part() -> str:
     """The part of the page, with everything that is printed had anew."""
-    lines = [BEGINS, "| what happens | hsdc prints | exit |", "| --- | --- | ---: |"]
+    lines = [BEGINS]
     for fault in FAULTS:
         code, said = _provoked(fault)
-        lines.append(f"| {fault.told} | {said} | {code} |")
-    return "\n".join(lines) + "\n"
+        lines += [f"{fault.told} (exit {code}):\n", *(f"    {line}" for line in said), ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _provoked(fault: Fault) -> tuple[int, str]:
+def _provoked(fault: Fault) -> tuple[int, list[str]]:
     with tempfile.TemporaryDirectory() as name, _inside(Path(name)) as root:
         for path in COPIED:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -130,19 +131,18 @@ def _provoked(fault: Fault) -> tuple[int, str]:
         code, said = _called("compile")
         if code == 0:
             code, said = _called("run", fault.run)
-    cells = list(_cells(said))
-    more = [f"and {len(cells) - SHOWN} more"] if len(cells) > SHOWN else []
-    return code, "<br>".join([*cells[:SHOWN], *more])
+    told = list(_told(said))
+    more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
+    return code, [line for one in [*told[:SHOWN], *more] for line in wrap(one, 114, subsequent_indent="  ")]
 
 
-def _cells(said: str) -> Iterator[str]:
-    """What stands after `error`, and at which line."""
+def _told(said: str) -> Iterator[str]:
+    """Every message, and the line that it is about."""
     lines = said.splitlines()
     for number, line in enumerate(lines):
         if line.startswith("error["):
             where = lines[number + 1].partition("-->")[2].strip() if number + 1 < len(lines) else ""
-            told = f"{line[6:10]} {line[12:]}" + (f" (`{where}`)" if where else "")
-            yield told.replace("|", "\\|").replace("<", "&lt;")
+            yield line + (f" --> {where}" if where else "")
 
 
 def _called(*arguments: str) -> tuple[int, str]:
