@@ -14,9 +14,10 @@ from hsdc_runtime.nn.chat import ChatTemplate
 from hsdc_runtime.nn.pretrained import pretrained_tokenizer
 from hsdc_schemas.prompting import Prompt
 from hsdc_schemas.stages import typed
-from hsdc_schemas.wording import lead, worded
+from hsdc_schemas.wording import continuations, lead, worded
 
 ROOT = Path(__file__).resolve().parents[2]
+LABELS = ("hate", "normal")
 MANIFESTS = {
     path.name.removesuffix(".lock.json"): json.loads(path.read_bytes())
     for path in sorted((ROOT / "generated/demo").glob("prompt_*.lock.json"))
@@ -100,3 +101,8 @@ def test_every_prompt_is_rendered_whole_under_the_packaged_template() -> None:
             assert f"Post: {example.text}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>" in text
             assert answer.startswith(lead(prompt.format))
         assert len(tokenizer(text)["input_ids"]) < 2500
+    given = {name: "high" for name in prompt.format.fields}
+    for label, ending in zip(LABELS, continuations(prompt.format, LABELS), strict=True):  # what is ranked is written so
+        answers = text + lead(prompt.format) + ending, text + worded(prompt.format, label, given)
+        ranked, written = (tokenizer(answer)["input_ids"] for answer in answers)
+        assert written[: len(ranked)] == ranked
