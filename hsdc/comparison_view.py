@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import Any
 
-from hsdc.output import cut, inert
+from hsdc.output import inert
 from hsdc.terminal import columns
 from hsdc_schemas.comparison import Comparison, Selected, Standing
 from hsdc_schemas.digests import short
 from hsdc_schemas.intervals import Interval
 from hsdc_schemas.metrics import OVERALL, Metric
 
-WIDEST_NAME = 32
+SHORTEST_NAME = 16
 NONE = "–"
 Table = list[tuple[str, ...]]
 
@@ -21,16 +22,31 @@ def text(found: Comparison, width: int) -> list[str]:
     """For a terminal of some width: one table for each metric, or two where one would be too wide."""
     lines = [_heading(found)]
     for metric, items in found.standings.items():
-        whole = _joined(_scores(items), _differences(found, items))
-        shown = columns(_indented(whole))
+        scores, differences = _scores(items), _differences(found, items)
+        shown = columns(_indented(_joined(scores, differences)))
         lines += ["", inert(str(metric))]
         if max(map(len, shown)) <= width:
             lines += shown
         else:
-            lines += columns(_indented(_scores(items)))
-            lines += ["", *columns(_indented(_differences(found, items)))]
-        lines += [f"  {line}" for line in _below(found, metric, items)]
-    return [*lines, "", *_legend(found)]
+            lines += [*_fitting(scores, width), "", *_fitting(differences, width)]
+        lines += [part for line in _below(found, metric, items) for part in _wrapped(line, width, "  ")]
+    return [*lines, "", *(part for line in _legend(found) for part in _wrapped(line, width, ""))]
+
+
+def _fitting(rows: Table, width: int) -> list[str]:
+    """The lines of a table; where they are too wide, names are shortened in the middle: both ends tell runs apart."""
+    shown = columns(_indented(rows))
+    room = max(len(row[0]) for row in rows) - max(0, max(map(len, shown)) - width)
+    return columns(_indented([(_ends(row[0], max(SHORTEST_NAME, room)), *row[1:]) for row in rows]))
+
+
+def _ends(name: str, width: int) -> str:
+    head = (width - 1) // 3
+    return name if len(name) <= width else f"{name[:head]}…{name[len(name) - (width - 1 - head) :]}"
+
+
+def _wrapped(line: str, width: int, indent: str) -> list[str]:
+    return wrap(line, max(width, 40), initial_indent=indent, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
 
 
 def markdown(found: Comparison) -> str:
@@ -116,14 +132,14 @@ def _scores(items: Sequence[Standing]) -> Table:
         coverage = item.coverage.value
         read = NONE if coverage is None else f"{100 * coverage:.4g} %"
         value = NONE if item.figure.value is None else f"{item.figure.value:.4f}"
-        rows.append((cut(item.name, WIDEST_NAME), read, value, _range(item.interval, "")))
+        rows.append((inert(item.name), read, value, _range(item.interval, "")))
     return rows
 
 
 def _differences(found: Comparison, items: Sequence[Standing]) -> Table:
     rows: Table = [("run", "difference", "95 % interval", "p", "McNemar", "verdict")]
     for item in items:
-        name, contrast = cut(item.name, WIDEST_NAME), item.contrast
+        name, contrast = inert(item.name), item.contrast
         if item.name == found.baseline:
             rows.append((name, "baseline", "", "", "", item.verdict))
         elif contrast is None or contrast.difference is None:
@@ -133,7 +149,14 @@ def _differences(found: Comparison, items: Sequence[Standing]) -> Table:
             bounds = _range(contrast.interval, "+")
             p = NONE if item.p is None else chance(item.p)
             rows.append((name, f"{contrast.difference:+.4f}", bounds, p, exact, item.verdict))
-    return rows
+    if any(_exact(item) for item in items):
+        return rows
+    return [(*row[:4], row[5]) for row in rows]
+
+
+def _exact(item: Standing) -> bool:
+    """Whether McNemar's test says something of a run."""
+    return item.contrast is not None and item.contrast.discordance.p is not None
 
 
 def _range(interval: Interval, sign: str) -> str:
@@ -180,13 +203,11 @@ def _legend(found: Comparison) -> Iterator[str]:
     if found.selected:
         yield "the interval of a selected run is that of one run, not of the best of several: score it on other rows"
     heads = " (of overall: all heads right)" if any(metric.scope == OVERALL for metric in found.standings) else ""
-    tested = [item.contrast for items in found.standings.values() for item in items if item.contrast]
-    none = (
-        f"; {NONE}: no exact p of rows in clusters, gaps and areas"
-        if any(c.discordance.p is None for c in tested)
-        else ""
-    )
-    yield f"McNemar: exact p of the rows that only one of two runs has right{heads}, not adjusted{none}"
+    exact = [_exact(item) for items in found.standings.values() for item in items if item.contrast]
+    if any(exact):
+        yield f"McNemar: exact p of the rows that only one of two runs has right{heads}, not adjusted"
+    if not all(exact):
+        yield "rows in clusters, gaps and areas have no exact p (McNemar)"
     yield f"read: share of answers that could be read; others count as {_policy(found.unparseable)}"
 
 

@@ -101,7 +101,7 @@ def test_every_prompt_is_rendered_whole_under_the_packaged_template() -> None:
             assert f"Post: {example.text}<|im_end|>\n<|im_start|>assistant\n{answer}<|im_end|>" in text
             assert answer.startswith(lead(prompt.format))
         assert len(tokenizer(text)["input_ids"]) < 2500
-    given = {name: "high" for name in prompt.format.fields}
+    given = dict.fromkeys(prompt.format.fields, "high")
     for label, ending in zip(LABELS, continuations(prompt.format, LABELS), strict=True):  # what is ranked is written so
         answers = text + lead(prompt.format) + ending, text + worded(prompt.format, label, given)
         ranked, written = (tokenizer(answer)["input_ids"] for answer in answers)

@@ -207,3 +207,15 @@ def test_of_runs_that_score_the_same_none_is_selected(enter: Enter) -> None:
     assert "  right on the very rows on which the baseline is: same, like" in text(found, 120)
     other = compare([enter("base", rows), enter("same", rows), enter("good", made_up(60, seed=3))], Ask([MACRO]))
     assert [item.name for item in other.selected.values()] == ["good"]
+
+
+def test_long_names_fit_a_terminal_and_are_told_apart(enter: Enter) -> None:
+    names = ["plain", *(f"strategy_v{number}.prompt-{word}_examples" for number, word in enumerate(("few", "some")))]
+    found = compare([enter(n, made_up(60, seed=s, clusters=9)) for s, n in enumerate(names)], Ask([MACRO]))
+    wide, narrow = text(found, 200), text(found, 78)
+    assert all(any(line.startswith(f"  {name} ") for line in wide) for name in names)
+    assert max(map(len, narrow)) <= 78
+    assert sum("…v0" not in line and "_examples " in line and "…" in line for line in narrow) == 2
+    assert not any("McNemar  " in line for line in wide)  # rows in clusters have none
+    whole = text(compare([enter(n, made_up(60, seed=s)) for s, n in enumerate(names)], Ask([MACRO])), 200)
+    assert any("McNemar  " in line for line in whole)
