@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,12 @@ def test_a_baseline_and_fifteen_strategies_are_asked_as_the_campaign_describes()
         drawn = asked["generation"]
         sizes = (drawn["max_tokens"], drawn["sample"], drawn["temperature"], drawn["top_p"])
         assert sizes == ((256, False, None, None) if name == "prompt_v1_conservative" else (512, True, 0.1, 1.0))
+
+
+def test_the_page_says_so_too() -> None:
+    page = (ROOT / "docs/prompts.md").read_text("utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| \d? *\| (\d+) \| (\d+) \| (\w+) \|", page, re.MULTILINE)
+    assert {name: (int(examples), int(policy), context) for name, examples, policy, context in rows} == STRATEGIES
 
 
 @pytest.mark.parametrize("name", ASKED)
