@@ -6,12 +6,12 @@ import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from hsdc_runtime.endpoint.gathering import cost, gather
 from hsdc_runtime.endpoint.secret import key_from
 from hsdc_runtime.endpoint.values import Address, Gathered, Patience, Reply, Request
+from hsdc_runtime.lines import json_lines
 from hsdc_runtime.work import Made, Work
 from hsdc_schemas.answer_forms import FORMATS, AnswerForm, answer_schema
 from hsdc_schemas.components import Endpoint, Prices
@@ -28,7 +28,7 @@ def ask(work: Work) -> Made:
     endpoint = typed(Endpoint, work.experiment["model"])
     parameters = _parameters(work, endpoint)
     ids, requests = [], []
-    for prompt in _lines(work.needs["render"]["prompts"].path):
+    for prompt in json_lines(work.needs["render"]["prompts"].path):
         body = {"model": endpoint.served, "messages": prompt["messages"], **parameters}
         ids.append(prompt["id"])
         requests.append(Request(f"prompt {shown(prompt['id'])}", endpoint.url, body))
@@ -91,11 +91,6 @@ def _patience(requests: Requests) -> Patience:
         seconds=requests.most_seconds,
         cost=requests.most_cost,
     )
-
-
-def _lines(path: Path) -> list[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        return [json.loads(line) for line in file]
 
 
 def _line(name: str, reply: Reply) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from hsdc_runtime.lines import json_lines
 from hsdc_runtime.work import Made, Work
 from hsdc_schemas.answer_forms import FAULTS, FORMATS, Answer, AnswerForm
 from hsdc_schemas.errors import Exit, fail
@@ -45,7 +46,7 @@ def parse(work: Work) -> Made:
 
 def _read(path: Path, form: AnswerForm) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     rows, faults, ignored, labels = [], Counter[str](), Counter[str](), Counter[str]()
-    for reply in _lines(path):
+    for reply in json_lines(path):
         answer = read_answer(reply["text"], reply["finish"], form)
         rows.append(_row(reply["id"], answer))
         faults.update([answer.fault] if answer.fault else ())
@@ -67,7 +68,7 @@ def _row(name: str, answer: Answer) -> dict[str, Any]:
 def _ranked(path: Path, labels: Sequence[str], normalise: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """The likeliest label of each row; of labels that are exactly equally likely the first in the task's order."""
     rows, counts, ties = [], Counter[str](), 0
-    for ranking in _lines(path):
+    for ranking in json_lines(path):
         likelihoods = normalised(ranking["loglikelihoods"], ranking["tokens"], normalise)
         if len(likelihoods) != len(labels) or not all(map(math.isfinite, likelihoods)):
             message = f"row {shown(ranking['id'])} has no likelihood for every label"
@@ -87,12 +88,6 @@ def normalised(loglikelihoods: Sequence[float], tokens: Sequence[int], how: str)
     if how == "sum":
         return list(map(float, loglikelihoods))
     return [value / count if count else math.nan for value, count in zip(loglikelihoods, tokens, strict=True)]
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8") as file:
-        for line in file:
-            yield json.loads(line)
 
 
 def _unparseable(faulty: list[dict[str, Any]], rows: int) -> Exception:

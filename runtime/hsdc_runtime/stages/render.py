@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
 from hsdc_runtime.conversation import Conversation, Message
+from hsdc_runtime.lines import json_lines
 from hsdc_runtime.nn.chat import ChatTemplate
 from hsdc_runtime.nn.pretrained import pretrained_tokenizer
 from hsdc_runtime.work import Interrupted, Made, Work
@@ -46,13 +46,11 @@ def render(work: Work) -> Made:
 
 def _groups(work: Work, conversation: Conversation) -> Iterator[list[tuple[str, list[Message]]]]:
     group: list[tuple[str, list[Message]]] = []
-    with work.needs["prepare"]["rows"].path.open("rb") as file:
-        for line in file:
-            row: dict[str, Any] = json.loads(line)
-            group.append((row["id"], conversation.about(row["text"], row["fields"])))
-            if len(group) == GROUP:
-                yield group
-                group = []
+    for row in json_lines(work.needs["prepare"]["rows"].path):
+        group.append((row["id"], conversation.about(row["text"], row["fields"])))
+        if len(group) == GROUP:
+            yield group
+            group = []
     if group:
         yield group
 

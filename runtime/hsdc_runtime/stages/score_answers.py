@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
+from hsdc_runtime.lines import json_lines
 from hsdc_runtime.work import Made, Work
 from hsdc_schemas.answers import Answer, Answers, Header, tally, write_answers
 from hsdc_schemas.digests import canonical
@@ -24,8 +23,8 @@ def score_answers(work: Work) -> Made:
     """The answers to every row, and integer counts by variant and slice of rows."""
     task = typed(Task, work.experiment["task"])
     variants = ADAPTED if "parse_adapter" in work.needs else ALONE
-    parsed = {variant: list(_lines(work.needs[stage]["parsed"].path)) for variant, stage in variants}
-    rows = list(_answers(task, _lines(work.needs["prepare"]["rows"].path), parsed))
+    parsed = {variant: list(json_lines(work.needs[stage]["parsed"].path)) for variant, stage in variants}
+    rows = list(_answers(task, json_lines(work.needs["prepare"]["rows"].path), parsed))
     files = {"scores": work.folder / "scores.json", "answers": work.folder / "answers.jsonl"}
     evaluation, limit = work.experiment["evaluation"], work.execution["limits"]["rows"]
     cut = f"its first {limit} rows" if limit is not None and len(rows) >= limit else None
@@ -101,9 +100,3 @@ def _measurement(work: Work) -> str:
     if work.experiment["model"]["kind"] == "endpoint":
         return "endpoint-generate"
     return str(work.execution["answer"] or work.experiment["answer"]["method"])
-
-
-def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open("rb") as file:
-        for line in file:
-            yield json.loads(line)
