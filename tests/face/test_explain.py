@@ -239,12 +239,8 @@ def test_show_reads_back_to_the_manifest(capsys: pytest.CaptureFixture[str], mon
         assert json.loads(said(capsys, "show", run, "--json"))["experiment"]["kind"] == shown["kind"]
         provenance = json.loads((ROOT / f"generated/demo/{run}.provenance.json").read_bytes())["values"]
         winners = [layers[0] for section in provenance.values() for layers in section.values()]
-<<<<<<< HEAD
         # An empty mapping holds defaults alone, and says so line by line.
         assert comments(text) >= {f"{path}:{line}" for path, line, _, *value in winners if value != [{}]}
-=======
-        assert comments(text) >= {f"{path}:{line}" for path, line, *_, value in winners if value != {}}
->>>>>>> dabd9be (Shown runs of kind data are read back)
 
 
 def comments(text: str) -> set[str]:
