@@ -6,15 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 
+from hsdc_runtime.sandbox import LONGEST, PromptEnvironment
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.prompting import Prompt
 from hsdc_schemas.wording import worded
 
 BLOCKS = ("persona", "policy", "context", "guidance")
-LONGEST = 1 << 20  # characters of one message
 
 Message = dict[str, str]
 
@@ -61,8 +60,8 @@ def rendered(name: str, source: str, values: Mapping[str, Any]) -> str:
 
 
 @cache
-def _environment() -> ImmutableSandboxedEnvironment:
-    return ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True)
+def _environment() -> PromptEnvironment:
+    return PromptEnvironment()
 
 
 @cache
