@@ -35,9 +35,10 @@ def read_template(source: str) -> Template:
                 what = f"there is no {type(word).__name__.lower()} '{word.name}'"
                 return Template(frozenset(), "; ".join(filter(None, (what, did_you_mean(word.name, known)))))
         found = tuple(tree.find_all(nodes.Name))
+        macros = frozenset(macro.name for macro in tree.find_all(nodes.Macro))
     except TemplateSyntaxError as error:
         return Template(frozenset(), f"{str(error.message).rstrip('.')} (line {error.lineno})")
     except RecursionError:
         return Template(frozenset(), "it is nested too deeply")
     given = {name.name for name in found if name.ctx != "load"} | {"loop", "caller", *environment.globals}
-    return Template(frozenset(name.name for name in found) - given)
+    return Template(frozenset(name.name for name in found) - given - macros)
