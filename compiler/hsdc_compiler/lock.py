@@ -113,7 +113,7 @@ class Locker:
                 self._done[key] = job()
             except HsdcError as error:
                 self._done[key] = error
-            self._paths[key], self.cache.asked = self.cache.asked, around
+            self._paths[key], self.cache.asked = sorted(self.cache.asked), around  # whichever was read first
         return self._done[key]
 
     def _split(self, reading: Reading, split: str, source: str) -> Input:
