@@ -117,13 +117,17 @@ def test_a_run_is_locked_the_same_alone_and_among_runs_of_other_kinds(tmp_path: 
         assert [run.manifest.digest for run in compile_project(tmp_path, [name]).runs] == [every[name]]
 
 
+MEANT = {("W724", "specs/lora_validation.yaml")}  # a gate of the campaign that its rows cannot resolve
+
+
 def _compiled(root: Path, **environment: str) -> dict[str, str]:
     """Paths and bytes (in hexadecimal) of every file that a compilation in a process of its own would write."""
     script = (
         "import json, sys; from pathlib import Path\n"
         "from hsdc_compiler.pipeline import compile_project\n"
         "found = compile_project(Path(sys.argv[1]))\n"
-        "assert {fault.code for fault in found.diagnostics} <= {'W724'}, found.diagnostics\n"
+        "told = [(item.code, item.place.path) for item in found.diagnostics]\n"
+        f"assert set(told) <= {MEANT}, found.diagnostics\n"
         "print(json.dumps({path: data.hex() for run in found.runs for path, data in run.files.items()}))\n"
     )
     path = os.pathsep.join(str(ROOT / part) for part in ("schemas", "compiler", "."))
