@@ -248,5 +248,6 @@ def test_trained_weights_give_the_metric_that_chose_them(make: SimpleNamespace, 
 
 def test_an_absent_device_is_said(run: Callable[..., Trained], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as hsdc run sets it before torch is there
     with pytest.raises(RuntimeError, match="cuda is not available"):
         run(execution=Execution(device="cuda"))
