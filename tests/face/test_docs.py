@@ -198,7 +198,7 @@ def test_pages_are_short_enough_to_be_read() -> None:
         if path.name not in ("codes.md", "commands.md", "faults.md"):
             lines = path.read_text(encoding="utf-8").splitlines()
             assert len(lines) <= 320, path.name
-            assert max(map(len, lines)) <= 120, path.name
+            assert max(len(line) for line in lines if not line.startswith("|")) <= 120, path.name  # but for tables
 
 
 def test_hooks_call_what_there_is() -> None:
