@@ -100,7 +100,7 @@ def run(*, quick: bool, data: Path | None) -> Result:
             f"CPU time of the run: {ran.cpu:.0f} s on one thread. One seed; the published row is one figure as well.",
             "Areas are of the head `toxic`; bias areas are the power mean (-5) over the ten groups with most rows.",
             "– is an interval that resampling cannot give, where a group has too few rows of a kind.",
-            "The published figures are Mathew et al. 2021, table 5, without intervals; preprocessing and model differ.",
+            "The published figures are Mathew et al. 2021, without intervals; preprocessing and model differ.",
         ),
     )
 
