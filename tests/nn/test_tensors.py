@@ -9,7 +9,15 @@ import pytest
 from safetensors.numpy import save_file
 
 from hsdc_runtime.nn.batches import Rows
-from hsdc_runtime.nn.tensors import MASKED, load_logits, load_rows, logits_made_by, save_logits, save_rows
+from hsdc_runtime.nn.tensors import (
+    MASKED,
+    load_belongings,
+    load_logits,
+    load_rows,
+    logits_made_by,
+    save_logits,
+    save_rows,
+)
 
 HEADS = {"polarity": 3, "type": 2}
 
@@ -25,11 +33,13 @@ def rows(names: tuple[str, ...], seed: int) -> Rows:
 
 SPLITS = {"train": rows(("a", "ü", 'with "quotes"', "line\nfeed", "雪", " "), 1), "test": rows(("1", "2"), 2)}
 
+ALONE = {split: [((), None)] * len(part) for split, part in SPLITS.items()}  # rows of no group and no cluster
+
 
 @pytest.mark.parametrize("split", SPLITS)
 def test_rows_return_as_they_were(tmp_path: Path, split: str) -> None:
     path = tmp_path / "rows.safetensors"
-    save_rows(path, SPLITS, 7)
+    save_rows(path, SPLITS, 7, ALONE)
     found, pad_id = load_rows(path, split, HEADS)
     expected = SPLITS[split]
     assert pad_id == 7
@@ -44,7 +54,7 @@ def test_rows_return_as_they_were(tmp_path: Path, split: str) -> None:
 
 
 def test_only_the_heads_that_are_asked_for_are_read(tmp_path: Path) -> None:
-    save_rows(tmp_path / "rows", SPLITS, 0)
+    save_rows(tmp_path / "rows", SPLITS, 0, ALONE)
     assert set(load_rows(tmp_path / "rows", "train", ["type"])[0].targets) == {"type"}
 
 
@@ -77,7 +87,7 @@ def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
         splits = dict(list(SPLITS.items())[::order])
         values = {split: dict(list(heads.items())[::order]) for split, heads in made.items()}
         save_logits(tmp_path / f"{name}.logits", splits, values, "sha256:abc")
-        save_rows(tmp_path / f"{name}.rows", splits, 1)
+        save_rows(tmp_path / f"{name}.rows", splits, 1, ALONE)
     assert (tmp_path / "one.logits").read_bytes() == (tmp_path / "two.logits").read_bytes()
     assert (tmp_path / "one.rows").read_bytes() == (tmp_path / "two.rows").read_bytes()
 
@@ -85,3 +95,10 @@ def test_the_same_tensors_are_the_same_bytes(tmp_path: Path) -> None:
 def test_logits_of_nobody(tmp_path: Path) -> None:
     save_file({"test/logits/type": np.zeros((1, 2), dtype=np.float32)}, tmp_path / "logits")
     assert logits_made_by(tmp_path / "logits") == ""
+
+
+def test_what_rows_belong_to_returns_too(tmp_path: Path) -> None:
+    held = {**ALONE, "train": [(("a", "b"), "one"), ((), None), (("b",), None), ((), "two"), ((), None), ((), None)]}
+    save_rows(tmp_path / "rows", SPLITS, 0, held)
+    assert load_belongings(tmp_path / "rows", "train", 6) == held["train"]
+    assert load_belongings(tmp_path / "rows", "test", 2) == ALONE["test"]

@@ -172,9 +172,14 @@ def unusable(root: Path, kind: str) -> None:
         (root / "model/config.json").write_text(json.dumps(config | {"hidden_size": 64}))
 
 
-@pytest.mark.parametrize(
-    "kind", ["too few layers", "a configuration of nothing", "no tokenizer", "weights cut short", "another width"]
-)
+def test_weights_that_are_cut_short_are_not_even_locked(fresh: Path, hsdc) -> None:
+    unusable(fresh, "weights cut short")
+    answer = hsdc("compile")
+    assert answer.code == 4
+    assert "model.safetensors" in one_line(answer.err, "E428")
+
+
+@pytest.mark.parametrize("kind", ["too few layers", "a configuration of nothing", "no tokenizer", "another width"])
 def test_a_model_that_cannot_be_used(fresh: Path, hsdc, kind: str) -> None:
     unusable(fresh, kind)
     assert hsdc("compile").code == 0
