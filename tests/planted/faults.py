@@ -309,14 +309,14 @@ SCORES = (
         f"{RUNTIME}/stages/thresholds.py",
         'split = work.experiment["evaluation"]["fit_split"]',
         'split = "test"',
-        ("tests/runtime/test_whole_line.py",),
+        ("tests/runtime/test_fitted_split.py",),
     ),
     Fault(
         "calibration is fitted on the split that is scored",
         f"{RUNTIME}/stages/calibrate.py",
         'split = work.experiment["evaluation"]["fit_split"]',
         'split = "test"',
-        ("tests/runtime/test_whole_line.py",),
+        ("tests/runtime/test_fitted_split.py",),
     ),
     Fault(
         "rows without a label count as the first label",
