@@ -10,8 +10,11 @@ from hsdc_runtime.ledger import Ledger
 
 
 def checkpoints(root: Path) -> list[Path]:
-    """Those of all stages that have not finished."""
-    return list(root.glob(".hsdc/store/checkpoints/*/step-*"))
+    """Those of all stages that have not finished; a stage may finish, and take its own away, under the search."""
+    try:
+        return list(root.glob(".hsdc/store/checkpoints/*/step-*"))
+    except FileNotFoundError:
+        return []
 
 
 def is_the_uninterrupted_one(root: Path, finished: Path) -> None:
