@@ -11,7 +11,6 @@ from benchmarks.trainer.report import ALTERNATED, CHECKED, LIMIT, LONGEST, OURS,
 from benchmarks.trainer.way import prepare, take
 from benchmarks.workspace import workspace
 
-
 MOST = 25  # steps of a way, the first of which is not measured: an epoch of the sample data
 
 
