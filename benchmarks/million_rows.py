@@ -20,12 +20,13 @@ SPEC = """\
 hsdc: 1
 run: million
 kind: data
-shapes:
-  post:
-    fields: {id: {}, text: {}, label: {allowed: [hate, normal]}, score: {type: number}, thread: {}}
-    columns: {id: id, text: text, label: label, score: score, thread: thread}
-sources:
-  all: {source: "file:data/million.jsonl", format: jsonl, shapes: [post]}
+corpus:
+  shapes:
+    post:
+      fields: {id: {}, text: {}, label: {allowed: [hate, normal]}, score: {type: number}, thread: {}}
+      columns: {id: id, text: text, label: label, score: score, thread: thread}
+  sources:
+    all: {source: "file:data/million.jsonl", format: jsonl, shapes: [post]}
 filters:
   - {kind: at_least, column: score, minimum: 0.1}
 splits: {kind: drawn, shares: {train: 0.8, validation: 0.1, test: 0.1}, stratify: [label]}

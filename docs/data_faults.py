@@ -22,6 +22,9 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs/data.md"
 BEGINS = "## What goes wrong, and what hsdc says\n"
 COPIED = ("data/sample_teacher/records.jsonl", "specs/po_distillation_data.yaml", "specs/profiles/demo.yaml")
+COPIED += tuple(
+    f"specs/corpora/{name}.yaml" for name in ("hate_posts", "sample_hate", "teacher_reviews", "sample_teacher")
+)
 COPIED += ("specs/models/minilm.yaml", "specs/models/smollm2.yaml", "specs/datasets/sample_hate.yaml")
 COPIED += ("specs/datasets/sample_adjudications.yaml", "specs/hate_chat_data.yaml", "locks/runtime.txt")
 COPIED += tuple(
@@ -31,8 +34,14 @@ COPIED += tuple(f"data/sample_hate/{split}.json" for split in ("train", "validat
 TEACHER, CHAT = "po_distillation_data", "hate_chat_data"
 TRAIN = "data/sample_hate/train.json"
 RECORDS, SPEC, POSTS = "data/sample_teacher/records.jsonl", f"specs/{TEACHER}.yaml", f"specs/{CHAT}.yaml"
+CORPUS, SAMPLE = "specs/corpora/teacher_reviews.yaml", "specs/corpora/sample_teacher.yaml"
 SHOWN = 4
-PROFILE = "hsdc: 1\nprofile: demo\nexecution: {device: cpu, threads: 1}\n"
+PROFILE = """\
+hsdc: 1
+profile: demo
+bind: {corpus: {hate_posts: sample_hate, teacher_reviews: sample_teacher}}
+execution: {device: cpu, threads: 1}
+"""
 
 Change = tuple[str, Callable[[str], str]]
 
@@ -85,10 +94,9 @@ def _with_a_post_of_the_test(text: str) -> str:
     return json.dumps(rows, ensure_ascii=False, indent=0)
 
 
-ONE_SHAPE = _replace(SPEC, "shapes: [teacher, by_hand]", "shapes: [teacher]")
-ALLOWED = _replace(
-    SPEC, "    license: Apache-2.0\n\nfilters:", "    license: Apache-2.0\nrejects: {E613: 10}\n\nfilters:"
-)
+ONE_SHAPE = _replace(CORPUS, "shapes: [teacher, by_hand]", "shapes: [teacher]")
+ALLOWED = _replace(SAMPLE, "\n  sources:", "\n  rejects: {E613: 10}\n  sources:")
+RAISED = _replace(POSTS, "leakage: {exact: drop, similar: drop}\n", "")
 OTHER_NAMES = _replace(POSTS, "names: {train: train", "names: {training: train")
 MISSPELT = _replace(POSTS, "moderation_simple, combined_optimized", "moderation_simple, combined_optimised")
 FAULTS = (
@@ -104,7 +112,7 @@ FAULTS = (
     Fault("The threshold changes, and with it the data set", (_replace(SPEC, "minimum: 0.82}", "minimum: 0.9}"),)),
     Fault("No row of a file is of its own split, and all of the file is used", (OTHER_NAMES,), CHAT),
     Fault("The prompt's name is misspelt, and another format is written", (MISSPELT,), CHAT),
-    Fault("A post of the test file stands in the training file", ((TRAIN, _with_a_post_of_the_test),), CHAT),
+    Fault("A post of the test file stands in the training file", (RAISED, (TRAIN, _with_a_post_of_the_test)), CHAT),
 )
 
 

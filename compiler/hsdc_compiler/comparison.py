@@ -243,7 +243,7 @@ def _place(tree: Node, path: Path) -> str:
 def _declared(item: Input) -> Path:
     """Where an input is named in an experiment."""
     kind, _, name = item.name.partition(".")
-    sections = {"dataset": ("dataset", "splits"), "subset": ("dataset", "subsets"), "source": ("sources",)}
+    sections = {"dataset": ("dataset", "splits"), "subset": ("dataset", "subsets"), "source": ("corpus", "sources")}
     return (*sections[kind], name) if kind in sections else (kind,)
 
 

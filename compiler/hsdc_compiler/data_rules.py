@@ -14,6 +14,7 @@ from hsdc_schemas.making import (
     ChatOutput,
     DataExperiment,
     DrawnSplits,
+    Expect,
     FieldShape,
     GivenSplits,
     Length,
@@ -31,27 +32,29 @@ _KINDS = {"text": "texts", "number": "numbers", "integer": "integers", "truth": 
 
 def shapes(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
     """Sources have shapes that exist, every shape gives the same columns, and takes them from fields that it has."""
-    names = sorted({column for shape in experiment.shapes.values() for column in shape.columns})
-    for name, shape in experiment.shapes.items():
+    names = sorted({column for shape in experiment.corpus.shapes.values() for column in shape.columns})
+    for name, shape in experiment.corpus.shapes.items():
         for column in names:
             if column not in shape.columns:
                 message = f"the shape '{name}' gives no column '{column}', which another one does"
-                yield fault(tree, "E732", message, ("shapes", name, "columns"), f"add '{column}'", at_key=True)
+                yield fault(
+                    tree, "E732", message, ("corpus", "shapes", name, "columns"), f"add '{column}'", at_key=True
+                )
         for column, taken in shape.columns.items():
-            yield from _taken(tree, ("shapes", name, "columns", column), taken, tuple(shape.fields))
-    for name, source in experiment.sources.items():
+            yield from _taken(tree, ("corpus", "shapes", name, "columns", column), taken, tuple(shape.fields))
+    for name, source in experiment.corpus.sources.items():
         for wanted in source.shapes:
-            if wanted not in experiment.shapes:
-                path = ("sources", name, "shapes")
-                hint = did_you_mean(wanted, experiment.shapes)
+            if wanted not in experiment.corpus.shapes:
+                path = ("corpus", "sources", name, "shapes")
+                hint = did_you_mean(wanted, experiment.corpus.shapes)
                 yield fault(tree, "E732", f"there is no shape '{wanted}'", path, hint)
 
 
 def fields(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
     """Bounds are of numbers, lists of texts are of texts, and no field stands inside another."""
-    for name, shape in experiment.shapes.items():
+    for name, shape in experiment.corpus.shapes.items():
         for path, field in shape.fields.items():
-            place = ("shapes", name, "fields", path)
+            place = ("corpus", "shapes", name, "fields", path)
             if why := _contradiction(field):
                 yield fault(tree, "E738", f"'{path}' of the shape '{name}' {why}", place, "mend its 'type'")
             above = next((other for other in shape.fields if path.startswith(f"{other}.")), None)
@@ -71,13 +74,15 @@ def _contradiction(field: FieldShape) -> str:
 def types(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
     """A column has one type in all shapes, id and text are texts, and filters fit what they look at."""
     found: dict[str, str] = {}
-    for name, shape in experiment.shapes.items():
+    for name, shape in experiment.corpus.shapes.items():
         for column in shape.columns:
             kind = _type(shape, column)
             known = found.setdefault(column, kind)
             if kind != known and not {kind, known} <= {*NUMBERS}:
                 message = f"'{column}' holds {_KINDS[kind]} in the shape '{name}', and {_KINDS[known]} in another one"
-                yield fault(tree, "E738", message, ("shapes", name, "columns", column), "take the same of both")
+                yield fault(
+                    tree, "E738", message, ("corpus", "shapes", name, "columns", column), "take the same of both"
+                )
     for slot, column in (("id", experiment.id), ("text", experiment.text)):
         if found.get(column, "text") in (*NUMBERS, "truth"):
             message = f"'{column}' holds {_KINDS[found[column]]}, and no texts"
@@ -105,10 +110,12 @@ def _type(shape: Shape, column: str) -> str:
 def rejects(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
     """Records are rejected for reasons that exist."""
     known = (*REASONS, "E616")
-    for code in experiment.rejects:
+    for code in experiment.corpus.rejects:
         if code not in known:
             message = f"no record is rejected for '{code}'"
-            yield fault(tree, "E739", message, ("rejects", code), f"known are {', '.join(known)}", at_key=True)
+            yield fault(
+                tree, "E739", message, ("corpus", "rejects", code), f"known are {', '.join(known)}", at_key=True
+            )
 
 
 def _taken(tree: Node, path: Path, taken: str | Take, fields: tuple[str, ...]) -> Iterator[Diagnostic]:
@@ -126,8 +133,8 @@ def _taken(tree: Node, path: Path, taken: str | Take, fields: tuple[str, ...]) -
 
 def columns(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
     """What is named as a column is one, and holds no lists."""
-    known = tuple(dict.fromkeys(column for shape in experiment.shapes.values() for column in shape.columns))
-    kinds = {column: _type(shape, column) for shape in experiment.shapes.values() for column in shape.columns}
+    known = tuple(dict.fromkeys(column for shape in experiment.corpus.shapes.values() for column in shape.columns))
+    kinds = {column: _type(shape, column) for shape in experiment.corpus.shapes.values() for column in shape.columns}
     for path, column in _named(experiment):
         if column not in known:
             yield fault(tree, "E733", f"no shape gives a column '{column}'", path, did_you_mean(column, known))
@@ -141,8 +148,9 @@ def _named(experiment: DataExperiment) -> Iterator[tuple[Path, str]]:
     yield from ((("id",), experiment.id), (("text",), experiment.text))
     yield from ((("filters",), item.column) for item in experiment.filters)
     yield ("leakage", "column"), experiment.leakage.column
-    yield from ((("expect", "counts", column), column) for column in experiment.expect.counts)
-    yield from ((("expect", "shares", column), column) for column in experiment.expect.shares)
+    for path, expect in _expected(experiment):
+        yield from (((*path, "counts", column), column) for column in expect.counts)
+        yield from (((*path, "shares", column), column) for column in expect.shares)
     match experiment.splits:
         case GivenSplits(column=column):
             yield ("splits", "column"), column
@@ -162,18 +170,24 @@ def splits(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
         yield fault(tree, "E734", f"the shares of the splits add up to {total:g}", ("splits", "shares"), "to 1")
     names = experiment.split_names
     if isinstance(experiment.splits, SourceSplits):
-        for name, source in experiment.sources.items():
+        for name, source in experiment.corpus.sources.items():
             if source.split is None:
                 message = f"the source '{name}' does not say which split its rows belong to"
-                yield fault(tree, "E734", message, ("sources", name), "add 'split'", at_key=True)
-    for name, source in experiment.sources.items():
+                yield fault(tree, "E734", message, ("corpus", "sources", name), "add 'split'", at_key=True)
+    for name, source in experiment.corpus.sources.items():
         if source.split is not None and source.split not in names and isinstance(experiment.splits, GivenSplits):
             message = f"the source '{name}' is for the split '{source.split}', which no value of the column names"
-            yield fault(tree, "E734", message, ("sources", name, "split"), did_you_mean(source.split, names))
-    for name in experiment.expect.rows:
-        if name not in (*experiment.split_names, "all"):
-            hint = did_you_mean(name, experiment.split_names)
-            yield fault(tree, "E734", f"no split '{name}' is made", ("expect", "rows", name), hint, at_key=True)
+            yield fault(tree, "E734", message, ("corpus", "sources", name, "split"), did_you_mean(source.split, names))
+    for path, expect in _expected(experiment):
+        for name in expect.rows:
+            if name not in (*names, "all"):
+                message, hint = f"no split '{name}' is made", did_you_mean(name, names)
+                yield fault(tree, "E734", message, (*path, "rows", name), hint, at_key=True)
+
+
+def _expected(experiment: DataExperiment) -> tuple[tuple[Path, Expect], ...]:
+    """What is expected, and where that is written."""
+    return (("expect",), experiment.expect), (("corpus", "expect"), experiment.corpus.expect)
 
 
 def outputs(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
@@ -194,7 +208,7 @@ def templates(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
         yield from templates_of(experiment.prompt, tree)
     if experiment.prompt is not None and experiment.task is not None:
         yield from examples_of(experiment.prompt, experiment.task.labels, tree)
-    known = sorted({column for shape in experiment.shapes.values() for column in shape.columns})
+    known = sorted({column for shape in experiment.corpus.shapes.values() for column in shape.columns})
     for name, output in experiment.outputs.items():
         if isinstance(output, PairsOutput):
             for part in ("prompt", "response"):

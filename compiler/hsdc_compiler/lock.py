@@ -90,7 +90,7 @@ class Locker:
     def _jobs(self, experiment: Experiment) -> Iterator[tuple[str, str, Callable[[], Input]]]:
         """Each input's name, what it depends on, and how it is locked."""
         if isinstance(experiment, DataExperiment):
-            for name, source in sorted(experiment.sources.items()):
+            for name, source in sorted(experiment.corpus.sources.items()):
                 key = f"source.{name} {source.source} {source.revision} {source.files}"
                 yield f"source.{name}", key, partial(self._source, name, source)
         else:

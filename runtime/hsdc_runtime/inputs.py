@@ -82,7 +82,7 @@ def _located(root: Path, manifest: Manifest, item: Input, name: str) -> Path:
     """The file of a split, or of a source of a data run."""
     if not isinstance(manifest.experiment, DataExperiment):
         return locate_file(root, item.source)
-    source = manifest.experiment.sources[name]
+    source = manifest.experiment.corpus.sources[name]
     return locate_data(root, source.source, source.revision, source.files)
 
 

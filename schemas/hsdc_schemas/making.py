@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from hsdc_schemas.components import PretrainedModel
-from hsdc_schemas.fields import FREE, KIND, Count, Model, Name, Seed
+from hsdc_schemas.fields import FREE, KIND, NOTES, PROSE, TITLE, Count, Model, Name, Seed
 from hsdc_schemas.prompting import Prompt, Task
 
 Path = Annotated[str, Field(min_length=1, max_length=256)]
@@ -55,6 +55,41 @@ class Source(Model):
     )
     split: Name | None = Field(None, description="The split that all its rows belong to.")
     license: str = Field("", description="Under which terms it was had; for the data card.", examples=["MIT"])
+
+
+class Between(Model):
+    """Bounds, both included."""
+
+    minimum: float | None = Field(None, description="The least.")
+    maximum: float | None = Field(None, description="The most.")
+
+
+class Expect(Model):
+    """What the result must be, or the run fails."""
+
+    rows: dict[Name, Between] = Field(default_factory=dict, description="Rows per split; `all` is their sum.")
+    counts: dict[Name, dict[str, Between]] = Field(
+        default_factory=dict, description="Per column and value, rows over all splits."
+    )
+    shares: dict[Name, dict[str, Between]] = Field(
+        default_factory=dict, description="Per column and value, the share of all rows."
+    )
+
+
+class Corpus(Model):
+    """Files of records, the forms that their records have, and what is known of them beforehand."""
+
+    whole: ClassVar[bool] = True
+    title: str = Field("", description=TITLE, json_schema_extra=PROSE)
+    notes: str = Field("", description=NOTES, json_schema_extra=PROSE)
+    shapes: dict[Name, Shape] = Field(min_length=1, description="The forms of records, by name.")
+    sources: dict[Name, Source] = Field(min_length=1, description="The files, by name.")
+    rejects: dict[str, Annotated[int, Field(ge=0)]] = Field(
+        default_factory=dict, description="Records that may be rejected, by the code of the reason; no others may."
+    )
+    expect: Expect = Field(
+        Expect(), description="What a run must make of these records, beside what the run itself expects."
+    )
 
 
 class AtLeast(Model):
@@ -136,25 +171,6 @@ class Leakage(Model):
     similarity: Annotated[float, Field(gt=0, lt=1)] = Field(0.9, description="From which on texts are nearly the same.")
 
 
-class Between(Model):
-    """Bounds, both included."""
-
-    minimum: float | None = Field(None, description="The least.")
-    maximum: float | None = Field(None, description="The most.")
-
-
-class Expect(Model):
-    """What the result must be, or the run fails."""
-
-    rows: dict[Name, Between] = Field(default_factory=dict, description="Rows per split; `all` is their sum.")
-    counts: dict[Name, dict[str, Between]] = Field(
-        default_factory=dict, description="Per column and value, rows over all splits."
-    )
-    shares: dict[Name, dict[str, Between]] = Field(
-        default_factory=dict, description="Per column and value, the share of all rows."
-    )
-
-
 class Sample(Model):
     """At most so many rows of each split."""
 
@@ -204,13 +220,9 @@ class DataExperiment(Model):
     """A resolved run of kind `data`."""
 
     kind: Literal["data"] = Field(description="What the run does: it makes a data set.")
-    shapes: dict[Name, Shape] = Field(min_length=1, description="The forms of records, by name.")
-    sources: dict[Name, Source] = Field(min_length=1, description="The files, by name.")
+    corpus: Corpus = Field(description="The records: files of declared shapes.")
     id: Name = Field("id", description="Column of a row's unique name.")
     text: Name = Field("text", description="Column of the text.")
-    rejects: dict[str, Annotated[int, Field(ge=0)]] = Field(
-        default_factory=dict, description="Rows that may be rejected, by the code of the reason; no others may."
-    )
     filters: tuple[Annotated[AtLeast | Length | OneOf | Distinct | NotSimilar, Field(discriminator="kind")], ...] = (
         Field((), description="What rows must pass, in this order; each is counted by its name.")
     )
@@ -238,7 +250,7 @@ class DataExperiment(Model):
             case DrawnSplits(shares=shares):
                 found = tuple(shares)
             case SourceSplits():
-                found = tuple(source.split or "all" for source in self.sources.values())
+                found = tuple(source.split or "all" for source in self.corpus.sources.values())
         return tuple(sorted(set(found), key=lambda name: (name != "train", name == "test", name)))
 
     @property

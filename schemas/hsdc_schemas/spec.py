@@ -13,7 +13,7 @@ from hsdc_schemas.components import Dataset, Endpoint, PretrainedModel
 from hsdc_schemas.encoder import EncoderExperiment
 from hsdc_schemas.fields import NOTES, TITLE, Count, Metric, Model, Name, NotNegative, Positive, RunName
 from hsdc_schemas.finetuning import FinetuneExperiment
-from hsdc_schemas.making import DataExperiment
+from hsdc_schemas.making import Corpus, DataExperiment
 from hsdc_schemas.prompting import Method, Prompt, PromptExperiment
 
 Experiment: TypeAlias = Annotated[
@@ -109,6 +109,7 @@ class Profile(Model):
 
 SLOTS: dict[str, tuple[str, tuple[type[Model], ...]]] = {
     "dataset": ("datasets", (Dataset,)),
+    "corpus": ("corpora", (Corpus,)),
     "model": ("models", (PretrainedModel, Endpoint)),
     "prompt": ("prompts", (Prompt,)),
 }

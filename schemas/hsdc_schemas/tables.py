@@ -265,7 +265,9 @@ SCORE_BOTH = replace(SCORE_ANSWERS, needs=("prepare", "parse", "parse_adapter"))
 READ = Stage(
     "read",
     revision=1,
-    sections=tuple(f"experiment.{name}" for name in ("shapes", "sources", "id", "text", "rejects")),
+    sections=tuple(
+        f"experiment.{name}" for name in ("corpus.shapes", "corpus.sources", "corpus.rejects", "id", "text")
+    ),
     inputs=("sources",),
     needs=(),
     outputs=("rows", "layout"),
@@ -277,7 +279,7 @@ FILTER = Stage(
     "filter",
     revision=1,
     sections=tuple(
-        f"experiment.{name}" for name in ("id", "text", "filters", "splits", "leakage", "sample", "sources")
+        f"experiment.{name}" for name in ("id", "text", "filters", "splits", "leakage", "sample", "corpus.sources")
     ),
     inputs=(),
     needs=("read",),
@@ -289,12 +291,13 @@ WRITE = Stage(
     "write",
     revision=1,
     sections=tuple(
-        f"experiment.{name}" for name in ("id", "text", "outputs", "prompt", "task", "length", "expect", "about")
+        f"experiment.{name}"
+        for name in ("id", "text", "outputs", "prompt", "task", "length", "expect", "corpus.expect", "about")
     ),
     inputs=(),
     needs=("read", "filter"),
     outputs=("card", "croissant"),
     packages=("jinja2", "msgspec", "numpy", "pyarrow"),
     module="write_rows",
-    beside=("experiment.model", "experiment.sources"),
+    beside=("experiment.model", "experiment.corpus.sources"),
 )

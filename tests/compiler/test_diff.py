@@ -267,10 +267,11 @@ MADE = """\
 hsdc: 1
 run: made
 kind: data
-shapes:
-  plain: {fields: {id: {}, text: {}, tone: {}}, columns: {id: id, text: text, tone: tone}}
-sources:
-  all: {source: "file:data/corpus/train.csv", format: csv, shapes: [plain]}
+corpus:
+  shapes:
+    plain: {fields: {id: {}, text: {}, tone: {}}, columns: {id: id, text: text, tone: tone}}
+  sources:
+    all: {source: "file:data/corpus/train.csv", format: csv, shapes: [plain]}
 splits: {kind: drawn, shares: {train: 0.6, validation: 0.2, test: 0.2}, stratify: [tone]}
 leakage: {exact: drop, similar: allow}
 outputs: {rows: {kind: rows}}

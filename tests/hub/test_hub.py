@@ -193,10 +193,11 @@ MADE = """
 hsdc: 1
 run: made
 kind: data
-shapes:
-  post: {fields: {id: {}, text: {}}, columns: {id: id, text: text}}
-sources:
-  all: {source: "hf:acme/posts", revision: REVISION, files: FILE, format: jsonl, shapes: [post], split: train}
+corpus:
+  shapes:
+    post: {fields: {id: {}, text: {}}, columns: {id: id, text: text}}
+  sources:
+    all: {source: "hf:acme/posts", revision: REVISION, files: FILE, format: jsonl, shapes: [post], split: train}
 splits: {kind: source}
 outputs: {rows: {kind: rows}}
 """

@@ -22,6 +22,7 @@ PLAIN = {
     "fields": {"id": {}, "text": {}, "label": {"allowed": ["hate", "normal"]}, "score": {"type": "number"}},
     "columns": {name: name for name in ("id", "text", "label", "score")},
 }
+CORPUS = ("shapes", "sources", "rejects")
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Bench:
         """What the stages make, up to one of them."""
         self.folder.mkdir(exist_ok=True)
         section = experiment(self.experiment)
-        files = {name: self.folder / source["source"][5:] for name, source in section["sources"].items()}
+        files = {name: self.folder / source["source"][5:] for name, source in section["corpus"]["sources"].items()}
         digests = {f"source.{name}": digest_file(path)[0] for name, path in files.items()}
         needs: dict[str, dict[str, Output]] = {}
         found = {}
@@ -61,15 +62,21 @@ class Bench:
 
 
 def experiment(value: Mapping[str, Any]) -> dict[str, Any]:
-    """A whole experiment, from what differs from one source of plain rows that are all in one split."""
-    whole = {
-        "kind": "data",
+    """A whole experiment, from what differs from one source of plain rows that are all in one split.
+
+    What is of its corpus stands beside the rest.
+    """
+    corpus = {
         "shapes": {"plain": PLAIN},
         "sources": {"all": {"source": "file:rows.jsonl", "format": "jsonl", "shapes": ["plain"]}},
+    }
+    whole = {
+        "kind": "data",
+        "corpus": {**corpus, **{name: item for name, item in value.items() if name in CORPUS}},
         "splits": {"kind": "source"},
         "leakage": {"exact": "allow", "similar": "allow"},
         "outputs": {"rows": {"kind": "rows"}},
-        **value,
+        **{name: item for name, item in value.items() if name not in CORPUS},
     }
     found: dict[str, Any] = json.loads(
         canonical(DataExperiment.model_validate_json(canonical(whole)).model_dump(mode="json"))

@@ -26,7 +26,7 @@ def test_the_blocks_are_of_the_language() -> None:
     sources, columns, splits = (
         yaml.safe_load(block) for block in re.findall(r"^```yaml\n(.*?)^```$", TEXT, re.DOTALL | re.MULTILINE)
     )
-    for source in sources["sources"].values():
+    for source in sources["corpus"]["sources"].values():
         Source.model_validate({**source, "shapes": tuple(source["shapes"])})
     fields = {"concept_id": {}, "output": {}, "label": {}}
     shape = Shape.model_validate({"fields": fields, **columns})

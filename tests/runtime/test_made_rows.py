@@ -20,12 +20,13 @@ MADE = """\
 hsdc: 1
 run: made
 kind: data
-shapes:
-  plain:
-    fields: {id: {}, text: {}, sentiment: {}, stance: {}}
-    columns: {id: id, text: text, sentiment: sentiment, stance: stance}
-sources:
-  all: {source: "file:data/all.csv", format: csv, shapes: [plain]}
+corpus:
+  shapes:
+    plain:
+      fields: {id: {}, text: {}, sentiment: {}, stance: {}}
+      columns: {id: id, text: text, sentiment: sentiment, stance: stance}
+  sources:
+    all: {source: "file:data/all.csv", format: csv, shapes: [plain]}
 filters:
   - {kind: length, column: text, minimum: 5}
 splits: {kind: drawn, shares: {train: 0.6, validation: 0.2, test: 0.2}, stratify: [sentiment, stance]}

@@ -64,8 +64,10 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     },
     "data": {
         "kind": "data",
-        "shapes": {"s": {"fields": {"a": {}}, "columns": {"id": "a", "text": {"path": "a"}}}},
-        "sources": {"all": {"source": "file:a", "format": "csv", "shapes": ["s"]}},
+        "corpus": {
+            "shapes": {"s": {"fields": {"a": {}}, "columns": {"id": "a", "text": {"path": "a"}}}},
+            "sources": {"all": {"source": "file:a", "format": "csv", "shapes": ["s"]}},
+        },
         "splits": {"kind": "given", "names": {"a": "b"}},
         "sample": {"rows": 1},
         "task": ASKED["task"],
@@ -139,8 +141,9 @@ ENCODER = {
 DATA = {
     "kind": "",
     **LOCAL,
-    **dict.fromkeys(("shapes.*", "rejects"), "read"),
-    "sources.*": "read filter",
+    **dict.fromkeys(("corpus.shapes.*", "corpus.rejects"), "read"),
+    "corpus.sources.*": "read filter",
+    "corpus.expect.*": "write",
     **dict.fromkeys(("id", "text"), "read filter write"),
     **dict.fromkeys(("filters", "splits.*", "leakage.*", "sample.*"), "filter"),
     **dict.fromkeys(("expect.*", "task.*", "prompt.*", "length.*", "about.*", "outputs.*"), "write"),

@@ -25,12 +25,14 @@ from hsdc_schemas.stages import typed
 
 ELSEWHERE = "another split"
 SHOWN = 10
-_FILLER = {"shapes": {"any": {"fields": {"id": {}}, "columns": {"id": "id"}}}, "outputs": {"rows": {"kind": "rows"}}}
+_SHAPES = {"any": {"fields": {"id": {}}, "columns": {"id": "id"}}}
+_FILLER = {"kind": "data", "outputs": {"rows": {"kind": "rows"}}}
 
 
 def filter_rows(work: Work) -> Made:
     """One byte for each row that was read: the number of its split, 255 where it is not kept; and why it is not."""
-    whole = typed(DataExperiment, {"kind": "data", **_FILLER, **work.experiment})
+    corpus = {"shapes": _SHAPES, **work.experiment["corpus"]}
+    whole = typed(DataExperiment, {**_FILLER, **work.experiment, "corpus": corpus})
     needs = work.needs["read"]
     layout, path = Layout.read(needs["layout"].path), needs["rows"].path
     seen = _Seen(whole, layout, _whole_sources(whole, layout, path))
@@ -154,7 +156,7 @@ def _split_of(
     whole: DataExperiment, source: str, taken_whole: frozenset[str], place: Callable[[str], int]
 ) -> Callable[[list[Columns]], bytearray]:
     """The numbers of the splits of a source's rows."""
-    names, own = whole.split_names, whole.sources[source].split
+    names, own = whole.split_names, whole.corpus.sources[source].split
     match whole.splits:
         case GivenSplits(column=column, names=given) if source not in taken_whole:
             at = place(column)
@@ -172,7 +174,7 @@ def _whole_sources(whole: DataExperiment, layout: Layout, path: Path) -> frozens
     given = whole.splits
     if not isinstance(given, GivenSplits):
         return frozenset()
-    own = {name: whole.sources[name].split for name in layout.sources}
+    own = {name: whole.corpus.sources[name].split for name in layout.sources}
     if not any(own.values()):
         return frozenset()
     found, names, at = {name: Counter[str]() for name in own}, list(own), layout.names.index(given.column)

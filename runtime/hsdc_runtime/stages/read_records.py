@@ -33,19 +33,20 @@ def read_records(work: Work) -> Made:
     HsdcError with the first rejected records where more are rejected, for a reason, than `rejects` allows.
     """
     experiment = work.experiment
-    shapes = {name: typed(Shape, shape) for name, shape in experiment["shapes"].items()}
+    corpus = experiment["corpus"]
+    shapes = {name: typed(Shape, shape) for name, shape in corpus["shapes"].items()}
     names = column_names(shapes, experiment["id"], experiment["text"])
     path, layout = work.folder / "rows.jsonl", work.folder / "layout.json"
     reader = _Reader(work, names)
     with path.open("wb") as file:
-        for name, declared in experiment["sources"].items():
+        for name, declared in corpus["sources"].items():
             source = typed(Source, declared)
             fittings = Fittings(shapes, source.shapes, names)
             own = tuple(shapes[shape] for shape in source.shapes)
             found = batches(work.inputs.splits[name], source.source, source.format, fittings, own)
             for lines in reader.rows(name, source.source, found):
                 file.write(lines)
-    reader.require(experiment["rejects"])
+    reader.require(corpus["rejects"])
     if repetitions := reader.repetitions(path):
         raise HsdcError(repetitions)
     Layout(types(shapes, names), reader.counts).write(layout)

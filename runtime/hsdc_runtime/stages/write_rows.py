@@ -59,7 +59,7 @@ def write_rows(work: Work) -> Made:
 
 
 def _told(work: Work, accounts: dict[str, Any], tallies: dict[str, Tally], files: Sequence[File]) -> Told:
-    sources = {name: typed(Source, declared) for name, declared in work.experiment["sources"].items()}
+    sources = {name: typed(Source, declared) for name, declared in work.experiment["corpus"]["sources"].items()}
     digests = {name: work.inputs.digests[f"source.{name}"] for name in sources}
     return Told(typed(About, work.experiment["about"]), sources, digests, accounts, tallies, files)
 
@@ -84,7 +84,7 @@ class _Writing:
         self._layout, self._names = layout, names
         self._id, self._text = layout.names.index(experiment["id"]), layout.names.index(experiment["text"])
         self._text_name = experiment["text"]
-        self._expect = typed(Expect, experiment["expect"])
+        self._expect = [typed(Expect, value) for value in (experiment["expect"], experiment["corpus"]["expect"])]
         prompt = typed(Prompt, experiment["prompt"]) if experiment["prompt"] else None
         task = typed(Task, experiment["task"]) if experiment["task"] else None
         columns = (experiment["id"], experiment["text"])
@@ -95,7 +95,7 @@ class _Writing:
         self._files = {
             (name, split): self._writer(work, name, split) for name in self._outputs for split in range(len(names))
         }
-        always = [*self._expect.counts, *self._expect.shares]
+        always = [column for expect in self._expect for column in (*expect.counts, *expect.shares)]
         always += [task.target] if task is not None else []
         self.tallies = {name: Tally(layout.columns, *columns, tuple(dict.fromkeys(always))) for name in names}
         self.limit = typed(LengthLimit, experiment["length"]) if experiment["length"] else None
@@ -191,7 +191,8 @@ class _Writing:
             for column, counts in tally.shares().items():
                 values.setdefault(column, Counter()).update(counts)
         rows = {name: tally.rows for name, tally in self.tallies.items()}
-        faults += unexpected(self._expect, rows, values)
+        for expect in self._expect:
+            faults += unexpected(expect, rows, values)
         if faults:
             raise HsdcError(faults)
 
