@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 from hsdc_compiler.faults import fault
 from hsdc_compiler.node import Node, Path
-from hsdc_compiler.patterns import pattern_fault
 from hsdc_compiler.prompt_rules import examples_of, template, templates_of
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.making import (
@@ -23,6 +22,7 @@ from hsdc_schemas.making import (
     SourceSplits,
     Take,
 )
+from hsdc_schemas.patterns import pattern_fault
 from hsdc_schemas.rows import REASONS
 
 NUMBERS = ("number", "integer")

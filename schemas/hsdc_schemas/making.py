@@ -29,7 +29,9 @@ class Take(Model):
     """Where a column's value comes from in a record."""
 
     path: Path | None = Field(None, description="Dotted path of a field.")
-    pattern: str | None = Field(None, max_length=1000, description="Regular expression; its one group is taken.")
+    pattern: str | None = Field(
+        None, max_length=1000, description="Regular expression, as RE2 reads it; its one group is taken."
+    )
     value: str | None = Field(None, description="This text, in every row.")
     values: dict[str, str] = Field(default_factory=dict, description="What some values become; others stay.")
 

@@ -271,7 +271,7 @@ READ = Stage(
     inputs=("sources",),
     needs=(),
     outputs=("rows", "layout"),
-    packages=("msgspec", "numpy", "pyarrow"),
+    packages=("google-re2", "msgspec", "numpy", "pyarrow"),
     module="read_records",
     anew=True,
 )

@@ -15,6 +15,7 @@ import msgspec
 
 from hsdc_schemas.errors import did_you_mean
 from hsdc_schemas.making import FieldShape, Shape, Take
+from hsdc_schemas.patterns import finder
 from hsdc_schemas.records import shown
 
 UNKNOWN, MISSING, TYPE, VALUE, BROKEN, ENCODING, UNMATCHED = "E613", "E612", "E614", "E606", "E610", "E601", "E616"
@@ -240,13 +241,13 @@ def _take(taken: str | Take, places: Mapping[str, str], column: str) -> Callable
 
 
 def _matched(get: Callable[[Any], Value], path: str, pattern: str, column: str) -> Callable[[Any], Value]:
-    search = re.compile(pattern, re.DOTALL).search
+    find = finder(pattern)
 
     def matched(record: Any) -> Value:
-        found = search(_written(get(record)))
-        if found is None or found.group(1) is None:
+        found = find(_written(get(record)))
+        if found is None:
             raise UnmatchedError(f"the pattern of '{column}' finds nothing in '{path}'")
-        return found.group(1)
+        return found
 
     return matched
 
