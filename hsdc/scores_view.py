@@ -36,6 +36,8 @@ def scores(record: Record) -> list[str]:
         lines += ["", *_dimmed(columns(_group_rows(meant))), *_gaps(meant)]
     if areas := _area_rows(record):
         lines += ["", *columns(areas)]
+    if numbers := _number_rows(record):
+        lines += ["", *columns(numbers)]
     if slices := [name for name in meant.slices if not name.startswith("group=")]:
         lines += ["", *columns(_slice_rows(meant, slices))]
     return lines + [f"  undefined: {reason}" for reason in sorted(set(_undefined(meant)))]
@@ -162,13 +164,25 @@ def _area_rows(record: Record) -> Rows:
     facts = _facts(record)
     against = facts.get("background") or "all rows outside the group"
     rows = [(f"  area under the curve (background: {inert(against)})", "decisions", "area", "95 % interval")]
-    for variant, areas in facts.get("areas", {}).items():
-        for metric, area in areas.items():
-            value, low, high = (area[name] for name in ("value", "low", "high"))
+    return rows + found if (found := _held(facts.get("areas", {}))) else []
+
+
+def _number_rows(record: Record) -> Rows:
+    """Figures over the numbers that answers say, which the record holds as well."""
+    found = _held(_facts(record).get("numbers", {}))
+    return [("  number", "decisions", "figure", "95 % interval"), *found] if found else []
+
+
+def _held(variants: Mapping[str, Any]) -> Rows:
+    """Figures that the record holds with their bounds, by variant and metric."""
+    rows = []
+    for variant, figures in variants.items():
+        for metric, figure in figures.items():
+            value, low, high = (figure[name] for name in ("value", "low", "high"))
             bounds = NONE if low is None else f"{low:.2f} to {high:.2f}"
             told = NONE if value is None else f"{value:.4f}"
             rows.append((f"  {inert(metric)}", VARIANTS.get(variant, variant), told, bounds))
-    return rows if len(rows) > 1 else []
+    return rows
 
 
 def _slice_rows(counts: Counts, slices: list[str]) -> Rows:

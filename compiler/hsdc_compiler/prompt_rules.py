@@ -11,8 +11,10 @@ from hsdc_compiler.templates import read_template
 from hsdc_schemas.components import Endpoint
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.finetuning import FinetuneExperiment
-from hsdc_schemas.prompting import JsonAnswer, Prompt, PromptExperiment
+from hsdc_schemas.gates import GateError, parse_gate
+from hsdc_schemas.prompting import JsonAnswer, Prompt, PromptExperiment, TextAnswer, ranges_of
 from hsdc_schemas.spec import Execution
+from hsdc_schemas.wording import numbers_in
 
 BLOCKS = ("persona", "policy", "context", "guidance")
 VARIABLES = ("text", "fields", "labels", "examples", *BLOCKS)
@@ -75,7 +77,7 @@ def examples(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
 
 def examples_of(prompt: Prompt, labels: Sequence[str], tree: Node) -> Iterator[Diagnostic]:
     """The same of a prompt and the labels of its task."""
-    known = prompt.format.fields if isinstance(prompt.format, JsonAnswer) else ()
+    known = (*(prompt.format.fields if isinstance(prompt.format, JsonAnswer) else ()), *ranges_of(prompt.format))
     written = tree.at(("prompt", "examples"))
     for position, example in enumerate(prompt.examples):
         node = written.value[position] if written is not None and written.is_sequence else tree
@@ -87,6 +89,47 @@ def examples_of(prompt: Prompt, labels: Sequence[str], tree: Node) -> Iterator[D
                 message = f"an example's answer has '{name}', which the format does not"
                 hint = did_you_mean(name, known) or "declare it under 'format.fields'"
                 yield fault(node, "E717", message, ("fields", name), hint, at_key=True)
+        try:
+            numbers_in(ranges_of(prompt.format), example.fields)
+        except ValueError as error:
+            yield fault(node, "E717", f"an example's answer: {error}", ("fields",), "write a number that is read")
+
+
+def numbers(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
+    """A number is told from all else that an answer says, and may be something."""
+    form, path = experiment.prompt.format, ("prompt", "format", "numbers")
+    taken = (form.field, *form.fields) if isinstance(form, JsonAnswer) else ()
+    if isinstance(form, TextAnswer):
+        taken = (form.marker.strip().rstrip(":").casefold(),)
+    for name, (low, high) in ranges_of(form).items():
+        if name in taken:
+            message = f"answers already say something else as '{name}'"
+            yield fault(tree, "E745", message, (*path, name), "give the number a name of its own", at_key=True)
+        if not low < high:
+            message = f"no number is from {low:g} to {high:g}"
+            yield fault(tree, "E745", message, (*path, name), "write a maximum that is above the minimum")
+
+
+def said(experiment: Asked, method: str, tree: Node) -> Iterator[Diagnostic]:
+    """Figures over numbers leave out rows whose answer says none, and ranked labels say none at all."""
+    heads = {name: labels for name, (_, labels) in experiment.tasks.items()}
+    try:
+        gates = [parse_gate(text, heads, experiment.numbers) for text in experiment.evaluation.gates]
+    except GateError:
+        return  # said where gates are looked at
+    covered = {gate.metric.label for gate in gates if gate.metric.name == "coverage" and gate.operator in (">=", ">")}
+    written = tree.at(("evaluation", "gates"))
+    for position, gate in enumerate(gates):
+        if not gate.metric.is_of_numbers:
+            continue
+        node = written.value[position] if written is not None and written.is_sequence else tree
+        name = gate.metric.label
+        if method == "rank":
+            message = f"labels are ranked here, so that no answer says '{name}': this gate stays undecided"
+            yield fault(node, "W747", message, (), "it is decided where 'answer' is 'generate'")
+        elif gate.metric.name != "coverage" and name not in covered:
+            message = f"answers that do not say '{name}' are left out of this figure, and no gate bounds how many"
+            yield fault(node, "W746", message, (), f"add 'coverage[{name}] >= 0.95'")
 
 
 def templates(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
@@ -159,6 +202,7 @@ def profile(experiment: Asked, execution: Execution, tree: Node) -> Iterator[Dia
         yield fault(tree, "E719", message, ("answer", "method"), f"write 'allows: [{chosen}]' under 'answer'")
         return
     method = chosen or answer.method
+    yield from said(experiment, method, tree)
     if isinstance(experiment.model, Endpoint) and method == "rank":
         message = "labels cannot be ranked through an endpoint, which gives text alone"
         hint = "write 'method: generate', or 'allows: [generate]' with a profile that says 'answer: generate'"
@@ -170,6 +214,7 @@ RULES: tuple[Callable[[Asked, Node], Iterator[Diagnostic]], ...] = (
     sampling,
     methods,
     examples,
+    numbers,
     templates,
     blocks,
     rows,

@@ -110,7 +110,7 @@ def gates(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
         written = tree.at(path)
         node = written.value[position] if written is not None and written.is_sequence else tree
         try:
-            gate = parse_gate(text, heads)
+            gate = parse_gate(text, heads, experiment.numbers)
         except GateError as error:
             yield fault(node, "E723", str(error), (), error.hint)
             continue
@@ -125,6 +125,10 @@ def gates(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
         if gate.delta and experiment.evaluation.against is None and not isinstance(experiment, FinetuneExperiment):
             message = "a difference is taken against another run, and none is named"
             yield fault(node, "E725", message, (), "add 'against: RUN' under 'evaluation'")
+        if gate.metric.name == "mae" and gate.metric.label not in experiment.dataset.fields:
+            message = f"the rows have no field '{gate.metric.label}' to hold the number against"
+            hint = did_you_mean(gate.metric.label or "", experiment.dataset.fields)
+            yield fault(node, "E723", message, (), hint or "declare it under 'fields' of the data set")
 
 
 def locked(
@@ -150,8 +154,8 @@ def _unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> 
     heads = {name: labels for name, (_, labels) in experiment.tasks.items()}
     written = tree.at(("evaluation", "gates"))
     for position, text in enumerate(evaluation.gates):
-        gate = parse_gate(text, heads)
-        need = needed_rows(gate, rows) if rows and gate.metric.slice is None else None
+        gate = parse_gate(text, heads, experiment.numbers)
+        need = needed_rows(gate, rows, experiment.numbers) if rows and gate.metric.slice is None else None
         if need is not None and not need.enough:
             node = written.value[position] if written is not None and written.is_sequence else tree
             yield fault(

@@ -13,7 +13,7 @@ from hsdc.output import say, say_json
 from hsdc_runtime.run import finished_record
 from hsdc_runtime.store import Damaged, Store
 from hsdc_schemas.alignment import Entrant
-from hsdc_schemas.answers import Answers, load_answers
+from hsdc_schemas.answers import load_answers
 from hsdc_schemas.comparison import Ask, compare, default_metrics
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail
 from hsdc_schemas.manifest import Manifest, load_sealed
@@ -107,9 +107,9 @@ def _entrant(root: Path, profile: str, name: str) -> Entrant:
 def _metrics(entrants: list[Entrant], asked: list[str]) -> list[Metric]:
     if not asked:
         return default_metrics(entrants)
-    answers: Answers = entrants[0].held
+    header = entrants[0].held.header
     try:
-        return list(dict.fromkeys(parse_metric(name, answers.header.heads) for name in asked))
+        return list(dict.fromkeys(parse_metric(name, header.heads, header.numbers or {}) for name in asked))
     except ValueError as error:
         message, _, hint = str(error).partition("; ")
         raise fail("E708", Exit.SPEC, message, None, hint) from None

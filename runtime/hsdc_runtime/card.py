@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.manifest import Manifest
@@ -25,7 +25,7 @@ def card(manifest: Manifest, record: Record, merged: float | None = None) -> str
     lines = ["---", *_front(experiment, merged is not None), "---", "", f"# {manifest.run}", ""]
     lines += [*_what(experiment, merged), "", "## Measured", ""]
     counts = counts_of(record)
-    lines += [*_figures(experiment, counts)]
+    lines += [*_figures(experiment, counts), *_numbers(record, counts)]
     if record.gates:
         lines += ["", "| gate | verdict | value | 95 % interval |", "| --- | --- | --- | --- |"]
         lines += [
@@ -78,6 +78,16 @@ def _figures(experiment: FinetuneExperiment, counts: Mapping[str, Counts]) -> It
             found = interval(held, metric)
             cells += [_number(held.figure(metric).value), _range(found.low, found.high)]
         yield f"| `{metric}` | " + " | ".join(cells) + " |"
+
+
+def _numbers(record: Record, variants: Iterable[str]) -> Iterator[str]:
+    """Figures over the numbers that answers say, as further rows of the table."""
+    said = next((stage.facts for stage in record.stages if stage.name == "score"), {}).get("numbers", {})
+    held = [said.get(variant, {}) for variant in variants]
+    for metric in dict.fromkeys(name for figures in held for name in figures):
+        cells = [figures.get(metric, {"value": None, "low": None, "high": None}) for figures in held]
+        told = (f"{_number(cell['value'])} | {_range(cell['low'], cell['high'])}" for cell in cells)
+        yield f"| `{metric}` | {' | '.join(told)} |"
 
 
 def _groups(counts: Mapping[str, Counts]) -> tuple[str, ...]:

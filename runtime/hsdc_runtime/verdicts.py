@@ -23,7 +23,7 @@ def verdicts(root: Path, manifest: Manifest, answers: Path) -> tuple[GateVerdict
     if isinstance(experiment, DataExperiment) or not experiment.evaluation.gates:
         return ()
     heads = {name: labels for name, (_, labels) in experiment.tasks.items()}
-    gates = [parse_gate(text, heads) for text in experiment.evaluation.gates]
+    gates = [parse_gate(text, heads, experiment.numbers) for text in experiment.evaluation.gates]
     given = load_answers(answers, f"the answers of '{manifest.run}'")
     background = getattr(experiment.evaluation, "background", None)
     own = Judged.of(given, background=background)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, TypeAlias
 
-from hsdc_schemas.prompting import TOLERATED, JsonAnswer, LabelAnswer, LastLineAnswer, TextAnswer
+from hsdc_schemas.prompting import TOLERATED, Format, JsonAnswer, LabelAnswer, LastLineAnswer, TextAnswer, ranges_of
 
 MAX_REPLY = 1 << 18  # characters; an answer with its reasoning is a few thousand
 
@@ -30,6 +30,13 @@ FORMATS: Mapping[str, type[JsonAnswer | LabelAnswer | LastLineAnswer | TextAnswe
     "last_line": LastLineAnswer,
     "text": TextAnswer,
 }
+UNSAID: Mapping[str, str] = {
+    "missing": "the answer does not say it",
+    "several": "the answer says it more than once",
+    "cut_off": "the reply ends at the token limit, and the number may go on",
+    "no_number": "what the answer says is no number",
+    "out_of_range": "the number is below the least or above the most that it may be",
+}
 Finish: TypeAlias = Literal["stop", "length", "filter"]
 Value: TypeAlias = str | float | list[str] | None
 
@@ -43,7 +50,8 @@ class AnswerForm:
     """How answers are written: one of `labels`, in a form; what `tolerate` names may vary.
 
     A JSON answer has its label at `label_field` and may have `fields`; before the label on the last line, `lead` may
-    stand, and before that of a text it must. Raises ValueError where labels or fields contradict each other.
+    stand, and before that of a text it must. `numbers` are said beside the label, each with its least and most. Raises
+    ValueError where labels, fields or numbers contradict each other.
     """
 
     kind: Literal["json", "label", "last_line", "text"]
@@ -52,21 +60,23 @@ class AnswerForm:
     fields: tuple[str, ...] = ()
     lead: str = ""
     tolerate: frozenset[str] = frozenset(TOLERATED)
+    numbers: Mapping[str, tuple[float, float]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len({self.label_field, *self.fields}) != 1 + len(self.fields):
+        named = (*self.fields, *self.numbers)
+        if self.kind == "json" and len({self.label_field, *named}) != 1 + len(named):
             raise ValueError("the fields of an answer have different names")
         if not self.labels or not all(label.strip() for label in self.labels):
             raise ValueError("labels are written with at least one character, and there is at least one")
 
     @classmethod
-    def of(cls, form: JsonAnswer | LabelAnswer | LastLineAnswer | TextAnswer, labels: tuple[str, ...]) -> AnswerForm:
+    def of(cls, form: Format, labels: tuple[str, ...]) -> AnswerForm:
         """The form that a prompt declares, for a task's labels."""
-        tolerate = frozenset(form.tolerate)
+        tolerate, numbers = frozenset(form.tolerate), ranges_of(form)
         if isinstance(form, JsonAnswer):
-            return cls("json", labels, form.field, form.fields, tolerate=tolerate)
+            return cls("json", labels, form.field, form.fields, tolerate=tolerate, numbers=numbers)
         lead = form.lead if isinstance(form, LastLineAnswer) else form.marker if isinstance(form, TextAnswer) else ""
-        return cls(form.kind, labels, lead=lead, tolerate=tolerate)
+        return cls(form.kind, labels, lead=lead, tolerate=tolerate, numbers=numbers)
 
     def label(self, written: str) -> str | None:
         """The label that is written, exactly or but for what is tolerated; None where it tells none, or two."""
@@ -99,16 +109,22 @@ class AnswerForm:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A label or, where `label` is None, one of `FAULTS`; `ignored` are fields that hold what no answer has."""
+    """A label or, where `label` is None, one of `FAULTS`; `ignored` are fields that hold what no answer has.
+
+    Of each number that the form has, an answer with a label has either the value or, in `unsaid`, one of `UNSAID`.
+    """
 
     label: str | None
     fault: str = ""
     fields: Mapping[str, Value] = field(default_factory=dict)
     ignored: tuple[str, ...] = ()
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    unsaid: Mapping[str, str] = field(default_factory=dict)
 
 
 def answer_schema(form: AnswerForm) -> dict[str, Any]:
-    """The JSON schema of an answer of kind `json`: every field stands there, any but the label may be null."""
+    """The JSON schema of an answer of kind `json`: all stands there; fields, but no label or number, may be null."""
     properties: dict[str, Any] = {form.label_field: {"type": "string", "enum": list(form.labels)}}
     properties |= {name: {"type": ["string", "number", "null"]} for name in form.fields}
+    properties |= {name: {"type": "number"} for name in sorted(form.numbers)}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}

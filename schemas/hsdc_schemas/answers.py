@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from hsdc_schemas.confusion import Confusion
 from hsdc_schemas.digests import PREFIX, canonical
@@ -31,6 +32,7 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `variants` are the ways to decide (raw, calibrated, …), the first one being the one that is meant where none is
     named. `subset` says which rows of the split were asked for, where it is not all. `measurement` is the method
     (encoder, rank, generate, endpoint-generate): figures of two methods are not one and the same measurement.
+    `numbers` are what answers may say beside their label, each with its least and most, where there are any.
     """
 
     hsdc: Literal[1]
@@ -42,13 +44,15 @@ class Header(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     unparseable: Literal["wrong", "drop", "error"]
     rows: int
     digest: str
+    numbers: dict[str, tuple[float, float]] | UnsetType = UNSET
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """One row: what is right (None: not labelled), and by variant and head what was answered (None: unreadable).
 
     `faults` names the class of every unreadable answer. `chances` has a probability for each label of a head, in
-    label order; variants and heads without them are left out. Rows of one `cluster` are not independent.
+    label order; variants and heads without them are left out. Rows of one `cluster` are not independent. `numbers` are
+    by variant what the answer says, `references` what is right; a number that is not said, or not known, is left out.
     """
 
     id: str
@@ -58,6 +62,8 @@ class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     answers: dict[str, dict[str, str | None]]
     faults: dict[str, dict[str, str]] = {}
     chances: dict[str, dict[str, tuple[float, ...]]] = {}
+    numbers: dict[str, dict[str, float]] | UnsetType = UNSET
+    references: dict[str, float] | UnsetType = UNSET
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ def write_answers(
     measurement: str,
     subset: str | None = None,
     unparseable: Literal["wrong", "drop", "error"] = "wrong",
+    numbers: Mapping[str, tuple[float, float]] | None = None,
 ) -> Header:
     """Write answers to a file, and return its header. Raises ValueError where a reader would refuse the file."""
     header = Header(
@@ -96,6 +103,7 @@ def write_answers(
         unparseable=unparseable,
         rows=len(rows),
         digest=rows_digest((row.id, row.gold) for row in rows),
+        numbers=dict(numbers) if numbers else UNSET,
     )
     _require_header(header)
     known: set[str] = set()
@@ -181,6 +189,11 @@ def _require_row(header: Header, row: Answer, known: set[str]) -> None:
         _require_variant(header, row, variant, answers)
     if not (row.faults.keys() <= row.answers.keys() and row.chances.keys() <= row.answers.keys()):
         raise ValueError("the row has faults or chances of a variant that is not there")
+    said = row.numbers or {}
+    if not said.keys() <= row.answers.keys():
+        raise ValueError("the row has numbers of a variant that is not there")
+    for given in (*said.values(), row.references or {}):
+        _require_numbers(header.numbers or {}, given)
 
 
 def _require_variant(header: Header, row: Answer, variant: str, answers: Mapping[str, str | None]) -> None:
@@ -197,6 +210,12 @@ def _require_variant(header: Header, row: Answer, variant: str, answers: Mapping
             raise ValueError(f"'{head}' has not one chance for each of its labels")
         if not (all(0 <= chance <= 1 for chance in chances) and abs(sum(chances) - 1) < SUMS_TO_ONE):
             raise ValueError(f"the chances of '{head}' are no probabilities")
+
+
+def _require_numbers(known: Mapping[str, tuple[float, float]], given: Mapping[str, float]) -> None:
+    for name, value in given.items():
+        if name not in known or not known[name][0] <= value <= known[name][1]:
+            raise ValueError(f"{value} is no number that '{name}' may be")
 
 
 _HEADERS = msgspec.json.Decoder(Header)

@@ -22,8 +22,8 @@ OUTCOMES = 2_000  # draws in which the best of several is chosen anew
 class Discordance:
     """Rows that only one of two runs has right, and the exact p that they fall so unevenly by chance.
 
-    `p` is None where rows come in clusters, hence are not independent, and of metrics that no single row decides: gaps
-    and areas.
+    `p` is None where rows come in clusters, hence are not independent, and of metrics that no single row decides: gaps,
+    areas and figures of numbers.
     """
 
     baseline_only: int
@@ -53,6 +53,9 @@ def contrast(baseline: Judged, other: Judged, metric: Metric) -> Contrast:
     if before.value is None or after.value is None:
         reasons = {"baseline": before.reason, "run": after.reason}
         reason = "; ".join(f"undefined in the {name}: {text}" for name, text in reasons.items() if text)
+    else:
+        reason = _of_other_numbers(baseline, other, metric)
+    if reason or before.value is None or after.value is None:
         return Contrast(None, Interval(None, None, reason=reason), None, None, discordance)
     difference = after.value - before.value
     sample = paired_sample([baseline, other], [metric])
@@ -63,6 +66,19 @@ def contrast(baseline: Judged, other: Judged, metric: Metric) -> Contrast:
     error = float(kept.std()) if len(kept) > 1 else None
     p = _exchanged(sample, old, new, difference, draws_for([metric]))
     return Contrast(difference, found, error, _by_draws(kept) if p is None else p, discordance)
+
+
+def _of_other_numbers(baseline: Judged, other: Judged, metric: Metric) -> str:
+    """Why two figures over a number of one name are not of one number; "" where they are."""
+    if not metric.is_of_numbers:
+        return ""
+    name = metric.label or ""
+    if baseline.numbers[name] != other.numbers[name]:
+        return f"'{name}' has another range in the other run"
+    same = np.array_equal(baseline.right_numbers[name], other.right_numbers[name], equal_nan=True)
+    if metric.name == "mae" and not same:
+        return f"the rows of the other run hold other values of '{name}'"
+    return ""
 
 
 def paired_sample(runs: Sequence[Judged], metrics: Sequence[Metric]) -> Sample:
@@ -106,7 +122,7 @@ def discordant(baseline: Judged, other: Judged, metric: Metric) -> Discordance:
     for head in heads:
         for position, run in enumerate((baseline, other)):
             gold, said = run.gold(head), run.said(head)
-            place = None if metric.label is None else run.heads[head].index(metric.label)
+            place = None if metric.label is None or metric.is_of_numbers else run.heads[head].index(metric.label)
             over = gold >= 0
             if metric.figure == "fpr":
                 over &= gold != place
@@ -118,7 +134,8 @@ def discordant(baseline: Judged, other: Judged, metric: Metric) -> Discordance:
                 kept &= ~over | (said != len(run.heads[head]))
     kept &= counted
     only = [int((kept & right[one] & ~right[1 - one]).sum()) for one in (0, 1)]
-    exact = baseline.clusters is None and not metric.is_gap and metric.figure not in RANKED
+    by_row = not (metric.is_gap or metric.is_of_numbers or metric.figure in RANKED)
+    exact = baseline.clusters is None and by_row
     return Discordance(only[0], only[1], mcnemar(*only) if exact else None)
 
 

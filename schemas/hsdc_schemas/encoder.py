@@ -209,6 +209,11 @@ class EncoderExperiment(Model):
         return {name: (head.target or name, head.labels) for name, head in self.heads.items()}
 
     @property
+    def numbers(self) -> Mapping[str, tuple[float, float]]:
+        """An encoder says no numbers."""
+        return {}
+
+    @property
     def splits(self) -> tuple[str, ...]:
         """The splits of the data set that the run reads."""
         return tuple(self.dataset.splits)

@@ -10,7 +10,7 @@ from pydantic import Field
 from hsdc_schemas.components import Dataset, PretrainedModel
 from hsdc_schemas.encoder import EarlyStopping, Optimizer
 from hsdc_schemas.fields import FREE, KIND, Count, Model, Name, Positive, Seed, Share
-from hsdc_schemas.prompting import Answer, AnswerEvaluation, Generation, Prompt, Task
+from hsdc_schemas.prompting import Answer, AnswerEvaluation, Generation, Prompt, Task, ranges_of
 
 ALL_LINEAR = "all-linear"
 
@@ -87,6 +87,11 @@ class FinetuneExperiment(Model):
     def tasks(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
         """Per head, the label of the data set that answers are held against and the labels that are known."""
         return {self.task.target: (self.task.target, self.task.labels)}
+
+    @property
+    def numbers(self) -> Mapping[str, tuple[float, float]]:
+        """What answers say beside their label, each with its least and its most."""
+        return ranges_of(self.prompt.format)
 
     @property
     def splits(self) -> tuple[str, ...]:

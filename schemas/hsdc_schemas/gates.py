@@ -3,6 +3,7 @@
 f1_macro >= 0.620                   the figure
 delta.f1_macro >= 0.005             the figure minus the baseline's, over the same rows
 fpr[hate]@group=lgbtq < 0.35        a label's rate within a group
+mean[score] >= 0.82                 of a number that answers say: its mean, or `std`, `mae`, `coverage`
 low(f1_macro) >= 0.6                the lower bound of the interval, or `high(…)`, the upper one
 """
 
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 from hsdc_schemas.confusion import Figure
 from hsdc_schemas.errors import did_you_mean
 from hsdc_schemas.intervals import CONFIDENCE, Interval
-from hsdc_schemas.metrics import RATES, Counts, Heads, Metric, parse_metric
+from hsdc_schemas.metrics import OF_NUMBERS, RATES, Counts, Heads, Metric, Numbers, parse_metric, span
 
 if TYPE_CHECKING:
     from hsdc_schemas.judged import Judged
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 DELTA = "delta"
 POWER = 0.8
 DISCORDANT = 0.1  # share of rows that two runs are taken to judge differently, before anybody has run them
+SPREAD = 0.1  # of a number's range: what two runs' numbers of one row are taken to differ by, as a standard deviation
 FORMS = "write METRIC >= NUMBER, with delta.METRIC, low(METRIC) or high(METRIC), and >=, >, <= or <"
 
 Side: TypeAlias = Literal["value", "low", "high"]
@@ -82,8 +84,8 @@ class Verdict:
     note: str = ""
 
 
-def parse_gate(text: str, heads: Heads | None = None) -> Gate:
-    """A gate from its text; with the run's heads and their labels, its metric has to be one of theirs.
+def parse_gate(text: str, heads: Heads | None = None, numbers: Numbers | None = None) -> Gate:
+    """A gate from its text; with the run's heads and their labels, and its numbers, its metric has to be one of theirs.
 
     Raises GateError, which says where in the text.
     """
@@ -96,18 +98,21 @@ def parse_gate(text: str, heads: Heads | None = None) -> Gate:
     if not _NUMBER.fullmatch(right):
         hint = f"write {float(right[:-1]) / 100:g}" if _NUMBER.fullmatch(right[:-1]) and right[-1] == "%" else FORMS
         raise GateError(f"'{right}' is no number" if right else "there is no number", *found.span(3), hint)
-    side, delta, metric = _measured(left, found.start(1), heads)
+    side, delta, metric = _measured(left, found.start(1), heads, numbers)
     gate = Gate(metric, operator, float(right), side, delta)
-    _require_possible(gate, found.span(3))
+    if not metric.is_of_numbers or numbers:  # else nothing is known of what it may be
+        _require_possible(gate, numbers or {}, found.span(3))
     return gate
 
 
-def _measured(text: str, start: int, heads: Heads | None) -> tuple[Side, bool, Metric]:
+def _measured(text: str, start: int, heads: Heads | None, numbers: Numbers | None) -> tuple[Side, bool, Metric]:
     side: Side = "value"
     sided = _SIDED.fullmatch(text)
     if sided is not None:
         if sided[1] not in ("low", "high"):
             hint = f"{did_you_mean(sided[1], ('low', 'high'))}; {FORMS}"
+            if sided[1] in OF_NUMBERS:
+                hint = f"write {sided[1]}[{sided[2]}]"
             raise GateError(f"'{sided[1]}' is no side of an interval", start, start + len(sided[1]), hint)
         side = "low" if sided[1] == "low" else "high"
         text, start = sided[2], start + sided.start(2)
@@ -116,18 +121,21 @@ def _measured(text: str, start: int, heads: Heads | None) -> tuple[Side, bool, M
     if heads is not None and DELTA in heads:
         raise GateError(f"a head is called '{DELTA}', which names a difference", start, start, "rename the head")
     try:
-        return side, name != text, parse_metric(name, heads)
+        return side, name != text, parse_metric(name, heads, numbers)
     except ValueError as error:
         message, _, hint = str(error).partition("; ")
         raise GateError(message, start, start + len(name), hint) from None
 
 
-def _require_possible(gate: Gate, place: tuple[int, int]) -> None:
+def _require_possible(gate: Gate, numbers: Numbers, place: tuple[int, int]) -> None:
     """A bound that every value satisfies, or none, is a mistake: a percentage, most often."""
-    low, high = (-1.0, 1.0) if gate.delta else (0.0, 1.0)
+    low, high = span(gate.metric, numbers)
+    if gate.delta:
+        low, high = low - high, high - low
     if gate.admits(low) == gate.admits(high):
-        hint = f"shares are written from {low:g} to {high:g}"
-        if 1 < abs(gate.bound) <= 100:
+        shares = (low, high) in ((0.0, 1.0), (-1.0, 1.0))
+        hint = f"{'shares are written' if shares else f'{gate.metric.name} is'} from {low:.4g} to {high:.4g}"
+        if shares and 1 < abs(gate.bound) <= 100:
             hint = f"write {gate.bound / 100:g}; {hint}"
         raise GateError(f"every value {'passes' if gate.admits(low) else 'fails'}", *place, hint)
 
@@ -180,16 +188,26 @@ class Need:
     message: str
 
 
-def needed_rows(gate: Gate, rows: int, *, expected: float | None = None, discordant: float = DISCORDANT) -> Need | None:
+def needed_rows(
+    gate: Gate,
+    rows: int,
+    numbers: Numbers | None = None,
+    *,
+    expected: float | None = None,
+    discordant: float = DISCORDANT,
+) -> Need | None:
     """What it takes to resolve a gate at 0.05 with power 0.8, given how many rows there are.
 
     A difference is told from 0 if two runs judge a share of `discordant` rows differently (Connor 1987, of McNemar's
-    test on accuracy; other figures need about as many). A value is told from its bound if it is the `expected` one, as
+    test on accuracy; other figures need about as many); one of means of a number, if the rows' differences have a
+    standard deviation of `SPREAD` of its range. A value is told from its bound if it is the `expected` one, as
     a share of rows. A bound of an interval needs as many rows as would satisfy it if every one of them were as it
     should be. None where nothing can be said before the run.
     """
     normal = NormalDist()
     z, power = normal.inv_cdf((1 + CONFIDENCE) / 2), normal.inv_cdf(POWER)
+    if gate.metric.is_of_numbers and gate.metric.name != "coverage":
+        return _of_means(gate, rows, (numbers or {}).get(gate.metric.label or ""), z + power)
     if gate.side != "value":
         return _for_a_bound(gate, rows, z)
     if gate.delta and gate.bound:
@@ -206,6 +224,17 @@ def needed_rows(gate: Gate, rows: int, *, expected: float | None = None, discord
     reach = (z + power) * math.sqrt(null / max(rows, 1))
     message = f"to resolve {what} takes about {need:,} rows, {given}; {rows:,} rows resolve {reach:.3f}"
     return Need(need, rows >= need, message)
+
+
+def _of_means(gate: Gate, rows: int, ends: tuple[float, float] | None, reach: float) -> Need | None:
+    """Of a difference of two means over the same rows, by the standard deviation of the rows' differences."""
+    if not gate.delta or not gate.bound or gate.side != "value" or gate.metric.name == "std" or ends is None:
+        return None
+    spread, margin = SPREAD * (ends[1] - ends[0]), abs(gate.bound)
+    need = math.ceil((reach * spread / margin) ** 2)
+    given = f"if the rows' differences have a standard deviation of {spread:g}"
+    message = f"to resolve a difference of {margin:g} takes about {need:,} rows, {given}"
+    return Need(need, rows >= need, f"{message}; {rows:,} rows resolve {reach * spread / math.sqrt(max(rows, 1)):.3f}")
 
 
 def _for_a_bound(gate: Gate, rows: int, z: float) -> Need | None:

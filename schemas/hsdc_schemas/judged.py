@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import TypeAlias
@@ -13,7 +13,19 @@ import numpy as np
 from hsdc_schemas.answers import Answers
 from hsdc_schemas.confusion import Confusion, Figure, Unparseable
 from hsdc_schemas.intervals import Interval, wilson
-from hsdc_schemas.metrics import BIAS_AUCS, GROUP, OVERALL, RANKED, SUPPORTED, Counts, Metric, parse_metric
+from hsdc_schemas.metrics import (
+    BIAS_AUCS,
+    GROUP,
+    OF_NUMBERS,
+    OVERALL,
+    RANKED,
+    SUPPORTED,
+    Counts,
+    Metric,
+    Numbers,
+    parse_metric,
+)
+from hsdc_schemas.numbers import from_sums, number_figure, number_sums, unless_same
 from hsdc_schemas.ranking import Array, auroc, bias_rows, generalised_mean
 from hsdc_schemas.resampling import DRAWS, Sample, at_the_ends, bounds, figures
 
@@ -54,7 +66,8 @@ class Judged:
     """Answers of one variant. By head: `codes` [rows] are gold times (labels + 1) plus answer, -1 where not labelled.
 
     `members` [rows] are whether each row is in a group; `chances` [rows, labels] may be missing for a head. Bias AUCs
-    hold a group against the `background`, another group, or all rows outside of it.
+    hold a group against the `background`, another group, or all rows outside of it. `numbers` are the ranges of what
+    answers say beside their label; `said_numbers` and `right_numbers` [rows] are NaN where there is none.
     """
 
     heads: Mapping[str, tuple[str, ...]]
@@ -64,6 +77,9 @@ class Judged:
     clusters: tuple[str, ...] | None
     unparseable: Unparseable
     background: str | None = None
+    numbers: Numbers = field(default_factory=dict)
+    said_numbers: Mapping[str, Array] = field(default_factory=dict)
+    right_numbers: Mapping[str, Array] = field(default_factory=dict)
 
     @classmethod
     def of(
@@ -97,7 +113,10 @@ class Judged:
         if any(row.cluster is not None for row in rows):  # the rest stand alone
             clusters = tuple(f"r{row.id}" if row.cluster is None else f"c{row.cluster}" for row in rows)
         policy = header.unparseable if unparseable is None else unparseable
-        return cls(dict(header.heads), codes, members, chances, clusters, policy, background)
+        numbers = dict(header.numbers or {})
+        said = {name: _column((row.numbers or {}).get(variant, {}).get(name) for row in rows) for name in numbers}
+        right = {name: _column((row.references or {}).get(name) for row in rows) for name in numbers}
+        return cls(dict(header.heads), codes, members, chances, clusters, policy, background, numbers, said, right)
 
     def __len__(self) -> int:
         return len(next(iter(self.codes.values())))
@@ -144,6 +163,10 @@ class Judged:
 
     def figure(self, metric: Metric) -> Figure:
         """A metric's figure; raises ValueError on an unknown head or label."""
+        if metric.is_of_numbers:
+            if metric.label not in self.numbers:
+                return Figure(None, f"the answers say no number '{metric.label}'")
+            return number_figure(metric.name, *(column[self.rows(metric.slice)] for column in self.columns_of(metric)))
         if metric.figure not in RANKED:
             return self.counts.figure(metric)
         parse_metric(str(metric), self.heads)
@@ -179,6 +202,8 @@ class Judged:
         if figure.count is not None and self.clusters is None:
             return Interval(*wilson(*figure.count), "Wilson")
         found = bounds(draws[metric], "bootstrap" if self.clusters is None else "clustered bootstrap")
+        if metric.is_of_numbers:
+            return unless_same(found, self.numbers[metric.label or ""])
         return found if metric.is_gap else at_the_ends(figure, found, self._supports(metric))
 
     def _supports(self, metric: Metric) -> list[int]:
@@ -197,7 +222,7 @@ class Judged:
 
     def columns(self, metrics: Sequence[Metric]) -> list[Array]:
         """All that tells rows apart for these metrics, [rows] each."""
-        if any(metric.figure in RANKED for metric in metrics):
+        if any(_of_rows(metric) for metric in metrics):
             return [np.arange(len(self))]
         return [*self.codes.values(), *self.members.values()]
 
@@ -230,10 +255,19 @@ class Judged:
             groups = self._compared(Metric(head, name, label))
             metrics += [Metric(head, name, label, f"{GROUP}={group}") for group in groups]
             metrics += [Metric(head, name, label)] if groups else []
-        found = zip(metrics, self.intervals(metrics), strict=True)
+        return self._told(metrics)
+
+    def of_numbers(self, head: str) -> dict[str, dict[str, float | str | None]]:
+        """Coverage, mean, spread and distance of every number that answers say, by metric as `areas` has them."""
+        names = ("coverage", *OF_NUMBERS)
+        metrics = [Metric(head, name, number) for number in self.numbers for name in names]
+        known = [metric for metric in metrics if metric.name != "mae" or np.isfinite(self.columns_of(metric)[1]).any()]
+        return self._told(known) if known else {}
+
+    def _told(self, metrics: Sequence[Metric]) -> dict[str, dict[str, float | str | None]]:
         return {
             str(metric): {"value": self.figure(metric).value, "low": to.low, "high": to.high, "reason": to.reason}
-            for metric, to in found
+            for metric, to in zip(metrics, self.intervals(metrics), strict=True)
         }
 
     def _compared(self, metric: Metric) -> list[str]:
@@ -252,6 +286,10 @@ class Judged:
         return self.heads[metric.scope].index(metric.label or "")
 
     def _part(self, metric: Metric, head: str, name: str | None, rows: Array, sample: Sample) -> Part:
+        if metric.is_of_numbers:
+            columns = [np.where(rows, column, np.nan) for column in self.columns_of(metric)]
+            sums = number_sums(metric.name, *columns)
+            return sample.sums(np.where(rows[:, None], sums, 0.0)), from_sums(metric.name)
         if metric.figure in RANKED:
             return None, self._ranked(metric, name, rows, sample)
         size = len(self.heads[head])
@@ -259,6 +297,10 @@ class Judged:
         label = None if metric.label is None else self.heads[head].index(metric.label)
         table = sample.table(np.where(rows, self.codes[head], -1), size * (size + 1))
         return table, lambda counts: figures(metric.figure, label, counts.reshape(shape), self.unparseable)
+
+    def columns_of(self, metric: Metric) -> tuple[Array, Array]:
+        """What answers say, and what is right, of the number that a metric is over."""
+        return self.said_numbers[metric.label or ""], self.right_numbers[metric.label or ""]
 
     def _ranked(self, metric: Metric, name: str | None, rows: Array, sample: Sample) -> Callable[[Array], Array]:
         gold, place = self.gold(metric.scope), self._place(metric)
@@ -271,6 +313,15 @@ class Judged:
         return lambda weights: areas(weights[:, units])
 
 
+def _column(values: Iterable[float | None]) -> Array:
+    return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _of_rows(metric: Metric) -> bool:
+    """Whether no two rows count alike, so that every row is a unit of its own."""
+    return metric.is_of_numbers or metric.figure in RANKED
+
+
 def draws_for(metrics: Sequence[Metric]) -> int:
     """How many draws: fewer where every row is a unit of its own."""
-    return DRAWS_OF_ROWS if any(metric.figure in RANKED for metric in metrics) else DRAWS
+    return DRAWS_OF_ROWS if any(map(_of_rows, metrics)) else DRAWS

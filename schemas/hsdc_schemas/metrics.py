@@ -20,9 +20,11 @@ HIGHER_BY_LABEL = ("f1", "precision", "recall")
 RATES = ("fpr", "fnr")
 BIAS_AUCS = ("subgroup_auc", "bpsn_auc", "bnsp_auc")
 RANKED = ("auroc", *BIAS_AUCS)  # from probabilities, which counts do not hold
+OF_NUMBERS = ("mean", "std", "mae")  # of a number that answers say beside their label
 BY_LABEL = (*HIGHER_BY_LABEL, *RATES, *RANKED)
 GAP = "_gap"
 
+Numbers: TypeAlias = Mapping[str, tuple[float, float]]  # each with the least and the most that it may be
 Heads: TypeAlias = Mapping[str, Iterable[str]]
 Slices: TypeAlias = Mapping[str, Mapping[str, Confusion]]
 
@@ -35,8 +37,9 @@ _METRIC = re.compile(
 class Metric:
     """A metric's name, taken apart.
 
-    The head or `overall`, the figure, the label where it is one label's, and the slice of the rows: `group=NAME`,
-    `HEAD=LABEL`, or None for all rows. A figure that ends in `_gap` is the largest minus the smallest of the groups.
+    The head or `overall`, the figure, the label where it is one label's, or the number where it is a number's, and the
+    slice of the rows: `group=NAME`, `HEAD=LABEL`, or None for all rows. A figure that ends in `_gap` is the largest
+    minus the smallest of the groups.
     """
 
     scope: str
@@ -60,8 +63,13 @@ class Metric:
 
     @property
     def smaller_is_better(self) -> bool:
-        """Whether a smaller figure is the better one: rates of errors, and gaps."""
-        return self.figure in RATES or self.is_gap
+        """Whether a smaller figure is the better one: rates of errors, gaps, spreads and distances."""
+        return self.figure in (*RATES, "std", "mae") or self.is_gap
+
+    @property
+    def is_of_numbers(self) -> bool:
+        """Whether it is over a number that answers say, whose name is where other metrics have a label."""
+        return self.name in OF_NUMBERS or (self.name == "coverage" and self.label is not None)
 
 
 @dataclass(frozen=True)
@@ -90,6 +98,8 @@ class Counts:
 
     def figure(self, metric: Metric) -> Figure:
         """A metric's figure; raises ValueError on an unknown head or label."""
+        if metric.is_of_numbers:
+            return Figure(None, "it takes the numbers of every row, which counts do not hold")
         parse_metric(str(metric), {head: counts.labels for head, counts in self.whole.items()})
         if metric.is_gap:
             return self._gap(metric)
@@ -142,11 +152,11 @@ def figure(metric: Metric, confusions: Mapping[str, Confusion]) -> Figure:
     return Counts(confusions).figure(metric)
 
 
-def parse_metric(name: str, heads: Heads | None = None) -> Metric:
-    """`SCOPE.NAME`, `HEAD.NAME[LABEL]`, either with `@group=NAME` or `@HEAD=LABEL`, taken apart.
+def parse_metric(name: str, heads: Heads | None = None, numbers: Numbers | None = None) -> Metric:
+    """`SCOPE.NAME`, `HEAD.NAME[LABEL]`, `HEAD.NAME[NUMBER]`, each also `@group=NAME` or `@HEAD=LABEL`, taken apart.
 
-    With the run's `heads` and their labels, the head and label have to be there, and where there is just one head,
-    its name may be left out. Raises ValueError, naming the known forms.
+    With the run's `heads` and their labels, the head and label have to be there, or among its `numbers`, and where
+    there is just one head, its name may be left out. Raises ValueError, naming the known forms.
     """
     found = _METRIC.fullmatch(name)
     if found is None:
@@ -161,8 +171,17 @@ def parse_metric(name: str, heads: Heads | None = None) -> Metric:
         raise ValueError(f"'{name}' is of a group; write '{scope}.{what}[{label}]@{GROUP}=NAME'")
     metric = Metric(scope, what, label, None if kind is None else f"{kind}={value}")
     if heads is not None:
-        _require_known(metric, heads)
+        _require_known(metric, heads, numbers or {})
     return metric
+
+
+def span(metric: Metric, numbers: Numbers) -> tuple[float, float]:
+    """The least and the most that a figure may be; no numbers spread more than the two ends of their range."""
+    if not metric.is_of_numbers or metric.name == "coverage":
+        return 0.0, 1.0
+    least, most = numbers[metric.label or ""]
+    width = most - least
+    return {"mean": (least, most), "std": (0.0, width / 2**0.5), "mae": (0.0, width)}[metric.name]
 
 
 def known_metrics(heads: Heads) -> list[str]:
@@ -181,7 +200,7 @@ def known_metrics(heads: Heads) -> list[str]:
 def _only_head(name: str, what: str, heads: Heads | None) -> str:
     if what in HIGHER_BY_LABEL and "[" not in name:
         raise ValueError(f"'{name}' is no metric: '{what}' alone says neither scope nor averaging; {_known()}")
-    if what.removesuffix(GAP) not in (*WHOLE, *BY_LABEL):
+    if what.removesuffix(GAP) not in (*WHOLE, *BY_LABEL, *OF_NUMBERS):
         raise ValueError(f"'{name}' is no metric; {_known()}")
     if heads is not None and len(only := list(heads)) == 1:
         return only[0]
@@ -192,26 +211,34 @@ def _only_head(name: str, what: str, heads: Heads | None) -> str:
 
 def _require_form(name: str, scope: str, what: str, label: str | None) -> None:
     base = what.removesuffix(GAP)
-    if base not in (*WHOLE, *BY_LABEL):
+    if base not in (*WHOLE, *BY_LABEL, *OF_NUMBERS):
         raise ValueError(f"'{name}' is no metric; {_known()}")
+    if base in OF_NUMBERS and label is None:
+        raise ValueError(f"'{name}' does not say of which number; write '{what}[NUMBER]'")
     if base in BY_LABEL and label is None:
         macro = [f"'{scope}.{what}_macro'"] if what in HIGHER_BY_LABEL else []
         forms = [*macro, *([] if scope == OVERALL else [f"'{scope}.{what}[LABEL]'"])] or [f"'HEAD.{what}[LABEL]'"]
         raise ValueError(f"'{name}' does not say how it is averaged; write {' or '.join(forms)}")
-    if label is not None and base in WHOLE:
+    if label is not None and base in WHOLE and what != "coverage":
         raise ValueError(f"'{name}' is over all labels and takes none; write '{scope}.{what}'")
     if label is not None and scope == OVERALL:
-        raise ValueError(f"'{name}' is a label's, hence a head's: write 'HEAD.{what}[{label}]'")
-    if base in RANKED and what != base:
+        whose = "a number" if base in (*OF_NUMBERS, "coverage") else "a label"
+        raise ValueError(f"'{name}' is {whose}'s, hence a head's: write 'HEAD.{what}[{label}]'")
+    if base in (*RANKED, *OF_NUMBERS) and what != base:
         raise ValueError(f"'{name}' is no metric: there are no gaps of '{base}'; {_known()}")
 
 
-def _require_known(metric: Metric, heads: Heads) -> None:
+def _require_known(metric: Metric, heads: Heads, numbers: Numbers) -> None:
     _refuse_overall(heads)
     if metric.scope != OVERALL and metric.scope not in heads:
         near = did_you_mean(metric.scope, [OVERALL, *heads])
         raise ValueError(f"'{metric}' is of an unknown head; {near}; known are: {', '.join((OVERALL, *heads))}")
-    if metric.label is not None and metric.label not in (labels := tuple(heads[metric.scope])):
+    if metric.is_of_numbers:
+        if metric.label not in numbers:
+            near = f"{did_you_mean(metric.label or '', numbers)}; known are: {', '.join(numbers)}"
+            told = near if numbers else "declare it under 'numbers' of the prompt's format"
+            raise ValueError(f"'{metric}': no number '{metric.label}' is read from answers; {told}")
+    elif metric.label is not None and metric.label not in (labels := tuple(heads[metric.scope])):
         near = did_you_mean(metric.label, labels)
         raise ValueError(f"'{metric}': unknown label '{metric.label}'; {near}; known are: {', '.join(labels)}")
 
@@ -224,4 +251,6 @@ def _refuse_overall(heads: Iterable[str]) -> None:
 def _known() -> str:
     whole = ", ".join(f"SCOPE.{name}" for name in WHOLE)
     by_label = ", ".join(f"HEAD.{name}[LABEL]" for name in BY_LABEL)
-    return f"known are {whole} (SCOPE is a head or '{OVERALL}') and {by_label}, each also with @{GROUP}=NAME"
+    of_numbers = ", ".join(f"{name}[NUMBER]" for name in (*OF_NUMBERS, "coverage"))
+    known = f"known are {whole} (SCOPE is a head or '{OVERALL}'), {by_label} and {of_numbers}"
+    return f"{known}, each also with @{GROUP}=NAME"

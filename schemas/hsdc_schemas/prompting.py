@@ -49,12 +49,24 @@ class _Format(Model):
     )
 
 
+class Number(Model):
+    """A number that an answer says beside its label; the row's field of the same name, where there is one, is right."""
+
+    minimum: float = Field(0.0, allow_inf_nan=False, description="Least that it may be; one below is not read.")
+    maximum: float = Field(1.0, allow_inf_nan=False, description="Most that it may be; one above is not read.")
+
+
+Numbers = dict[Name, Number]
+NUMBERS = "Numbers that an answer says beside its label, for figures such as mean[NAME]."
+
+
 class JsonAnswer(_Format):
     """One JSON object, alone, in a fence or (prose) with text around it."""
 
     kind: Literal["json"] = Field(description=KIND)
     field: Name = Field("classification", description="Key of the label.")
     fields: tuple[Name, ...] = Field((), description="Further keys that the object may have.")
+    numbers: Numbers = Field(default_factory=dict, description=f"{NUMBERS} Each is a key of the object.")
 
 
 class LabelAnswer(_Format):
@@ -76,6 +88,7 @@ class TextAnswer(_Format):
     kind: Literal["text"] = Field(description=KIND)
     marker: str = Field(min_length=1, description="What stands before the label.", examples=["status:"])
     field: Name = Field("response", description="The row's field that holds the answer to learn.")
+    numbers: Numbers = Field(default_factory=dict, description=f"{NUMBERS} Each is alone behind 'NAME:' on a line.")
 
 
 class Prompt(Model):
@@ -97,6 +110,15 @@ class Prompt(Model):
     format: Annotated[JsonAnswer | LabelAnswer | LastLineAnswer | TextAnswer, Field(discriminator="kind")] = Field(
         description="How the answer is written, hence how it is read."
     )
+
+
+Format = JsonAnswer | LabelAnswer | LastLineAnswer | TextAnswer
+
+
+def ranges_of(format: Format) -> dict[str, tuple[float, float]]:
+    """The numbers of an answer of this form, each with the least and the most that it may be."""
+    numbers = format.numbers if isinstance(format, JsonAnswer | TextAnswer) else {}
+    return {name: (number.minimum, number.maximum) for name, number in numbers.items()}
 
 
 class Task(Model):
@@ -164,6 +186,11 @@ class PromptExperiment(Model):
     def tasks(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:
         """Per head, the label of the data set that answers are held against and the labels that are known."""
         return {self.task.target: (self.task.target, self.task.labels)}
+
+    @property
+    def numbers(self) -> Mapping[str, tuple[float, float]]:
+        """What answers say beside their label, each with its least and its most."""
+        return ranges_of(self.prompt.format)
 
     @property
     def splits(self) -> tuple[str, ...]:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from hsdc_schemas.answer_forms import MAX_REPLY, Answer, AnswerForm, Finish, Value
@@ -36,6 +38,7 @@ REFUSALS = (
 
 _THINKING = re.compile(r"\s*<think>.*?(</think>|\Z)", re.DOTALL)
 _FENCE = re.compile(r"```[A-Za-z]*[ \t]*\n(.*?)```", re.DOTALL)
+_DECIMAL = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _LONE = re.compile("[\ud800-\udfff]")
 
 
@@ -54,10 +57,20 @@ def read_answer(text: str, finish: Finish, form: AnswerForm) -> Answer:
     answer = _READERS[form.kind](text, form) if text.strip() else Answer(None, "empty")
     if answer.label is not None:
         cut = finish == "length" and form.kind != "json" and form.may_go_on(_last_line(text, form))
-        return Answer(None, "truncated") if cut else answer
+        return Answer(None, "truncated") if cut else _whole(answer, text, finish, form)
     if answer.fault in ("malformed", "unknown_label") and _refuses(text):
         return Answer(None, "refusal")
     return Answer(None, "truncated") if finish == "length" else answer
+
+
+def _whole(answer: Answer, text: str, finish: Finish, form: AnswerForm) -> Answer:
+    """An answer without a number on the last line of a reply that was cut off: more digits may have followed."""
+    if finish != "length" or form.kind != "text" or text.endswith("\n"):
+        return answer
+    last = text.splitlines()[-1]
+    cut = [name for name in answer.numbers if _led(last, f"{name}:", form) is not None]
+    kept = {name: value for name, value in answer.numbers.items() if name not in cut}
+    return replace(answer, numbers=kept, unsaid={**answer.unsaid, **dict.fromkeys(cut, "cut_off")})
 
 
 def well_formed(text: str) -> str:
@@ -88,24 +101,52 @@ def _last_line(text: str, form: AnswerForm) -> str:
     line = next((line for line in reversed(text.splitlines()) if line.strip()), "")
     if form.kind not in ("last_line", "text") or not form.lead:
         return line
-    led = _led(line, form)
+    led = _led(line, form.lead, form)
     return line if led is None else led
 
 
-def _led(line: str, form: AnswerForm) -> str | None:
+def _led(line: str, lead: str, form: AnswerForm) -> str | None:
     """What stands behind the lead on a line; None where the line does not begin with it."""
     bare = line.strip().lstrip("*_`#> ") if "markup" in form.tolerate else line.strip()
-    lead = form.lead.strip()
+    lead = lead.strip()
     same = bare[: len(lead)].casefold() == lead.casefold() if "case" in form.tolerate else bare.startswith(lead)
     return bare[len(lead) :] if same else None
 
 
 def _behind_marker(text: str, form: AnswerForm) -> Answer:
-    """The label on the one line that begins with the marker."""
-    marked = [led for line in text.splitlines() if (led := _led(line, form)) is not None]
+    """The label on the one line that begins with the marker, and the numbers on lines of their own."""
+    lines = text.splitlines()
+    marked = [led for line in lines if (led := _led(line, form.lead, form)) is not None]
     if len(marked) != 1:
         return Answer(None, "several" if marked else "malformed")
-    return _labelled(marked[0], form)
+    found = _labelled(marked[0], form)
+    if found.label is None or not form.numbers:
+        return found
+    said = {name: [led for line in lines if (led := _led(line, f"{name}:", form)) is not None] for name in form.numbers}
+    return _numbered(found, {name: _told(behind, form) for name, behind in said.items()}, form)
+
+
+def _told(behind: list[str], form: AnswerForm) -> float | str:
+    """The number that stands alone behind a name; one of `UNSAID` where there is none, or more than one."""
+    if len(behind) != 1:
+        return "several" if behind else "missing"
+    written = form.loose(behind[0])
+    return float(written) if _DECIMAL.fullmatch(written) else "no_number"
+
+
+def _numbered(answer: Answer, told: Mapping[str, float | str], form: AnswerForm) -> Answer:
+    """An answer with the numbers that it says, those left out that it may not say."""
+    numbers: dict[str, float] = {}
+    unsaid: dict[str, str] = {}
+    for name, value in told.items():
+        low, high = form.numbers[name]
+        if isinstance(value, str):
+            unsaid[name] = value
+        elif low <= value <= high:
+            numbers[name] = value
+        else:
+            unsaid[name] = "out_of_range"
+    return replace(answer, numbers=numbers, unsaid=unsaid)
 
 
 def _labelled(written: str, form: AnswerForm) -> Answer:
@@ -196,7 +237,18 @@ def _from_object(value: dict[str, Any], form: AnswerForm) -> Answer:
         return Answer(None, "unknown_label")
     fields = {name: _value(value.get(name)) for name in form.fields}
     ignored = [name for name, found in fields.items() if found is None and value.get(name) is not None]
-    return Answer(label, "", fields, tuple(ignored))
+    told = {name: _number(value, name) for name in form.numbers}
+    return _numbered(Answer(label, "", fields, tuple(ignored)), told, form)
+
+
+def _number(value: Mapping[str, Any], name: str) -> float | str:
+    """What an object says at a key, as a number; one of `UNSAID` where it says none, or null."""
+    found = value.get(name)
+    if found is None:
+        return "missing"
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        return "no_number"
+    return float(found) if abs(found) < sys.float_info.max else "out_of_range"
 
 
 def _value(value: Any) -> Value:

@@ -53,6 +53,14 @@ class Sample:
             table[np.arange(len(first))[first >= 0], first[first >= 0]] = 1
         return table
 
+    def sums(self, values: Array) -> Array:
+        """Float64 [units, k]: the sums over one unit of every row's values [rows, k]."""
+        if not self.clustered:
+            return np.asarray(values[self.row])
+        table = np.zeros((len(self.times), values.shape[1]))
+        np.add.at(table, self.of_row, values)
+        return table
+
     def generator(self) -> np.random.Generator:
         """A generator whose seed follows from the rows."""
         state = hashlib.sha256()

@@ -110,7 +110,7 @@ _ASKED = tuple(f"execution.{field}" for field in ("device", "precision", "thread
 CAUSAL = (*TORCH, "tokenizers")
 _ANSWERS = ("experiment.task.target", "experiment.task.labels")
 _METHOD = ("experiment.answer.method", "execution.answer")
-_FORM = tuple(f"experiment.prompt.format.{field}" for field in ("kind", "field", "fields", "lead", "marker"))
+_FORM = tuple(f"experiment.prompt.format.{field}" for field in ("kind", "field", "fields", "numbers", "lead", "marker"))
 _PROMPT = tuple(
     f"experiment.prompt.{field}"
     for field in ("system", "user", "persona", "policy", "context", "guidance", "examples", "shots")
@@ -206,6 +206,7 @@ SCORE_ANSWERS = Stage(
     revision=1,
     sections=(
         "experiment.task",
+        "experiment.prompt.format.numbers",
         *_METHOD,
         *(f"experiment.evaluation.{name}" for name in ("split", "subset", "unparseable", "background")),
         "execution.limits.rows",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hsdc_runtime.stages.score_answers import score_answers
 from hsdc_runtime.watch import Watch
 from hsdc_runtime.work import Made, Output, Work
 from hsdc_schemas.answers import load_answers
+from hsdc_schemas.errors import HsdcError
 
 LABELS = ["normal", "hate"]
 SIZE = 200
@@ -30,6 +32,7 @@ def rows() -> list[dict[str, Any]]:
             "labels": {"label": source.choice(LABELS)},
             "groups": [name for name in ("lgbtq", "latino") if source.random() < 0.4],
             "cluster": None,
+            "fields": {"score": str(number / SIZE)} if number % 4 else {},
         }
         for number in range(SIZE)
     ]
@@ -53,10 +56,12 @@ def scored(folder: Path, parsed: dict[str, list[dict[str, Any]]], **changes: Any
         path.write_text("".join(json.dumps(line) + "\n" for line in lines))
         return Output(path, "sha256:0")
 
+    numbers = changes.pop("numbers", None)
     evaluation = {"split": "test", "subset": None, "unparseable": "wrong", "background": None, **changes}
     experiment = {
         "task": {"target": "label", "labels": LABELS, "positive": "hate"},
-        "answer": {"method": "rank"},
+        "answer": {"method": "rank" if numbers is None else "generate"},
+        "prompt": {"format": {"numbers": numbers or {}}},
         "model": {"kind": "pretrained", "source": "file:model"},
         "evaluation": evaluation,
     }
@@ -122,3 +127,40 @@ def test_areas_of_both_variants_are_scikit_learns(tmp_path: Path) -> None:
     assert "label.bpsn_auc[hate]@group=latino" not in against
     assert against["label.bpsn_auc[hate]@group=lgbtq"] != areas["base"]["label.bpsn_auc[hate]@group=lgbtq"]
     assert against["label.auroc[hate]"] == areas["base"]["label.auroc[hate]"]
+
+
+def test_numbers_of_both_variants_are_those_of_statistics(tmp_path: Path) -> None:
+    parsed = {"parse": said(1, ranked=False, unread=0.2), "parse_adapter": said(2, ranked=False)}
+    source = random.Random(3)
+    for lines in parsed.values():
+        for line in lines:
+            if line["label"] is not None and source.random() < 0.8:
+                line["numbers"] = {"score": source.random()}
+    made = scored(tmp_path, parsed, numbers={"score": {"minimum": 0.0, "maximum": 1.0}})
+    right = {row["id"]: float(row["fields"]["score"]) for row in rows() if row["fields"]}
+    for variant, stage in (("base", "parse"), ("adapter", "parse_adapter")):
+        told = {line["id"]: line["numbers"]["score"] for line in parsed[stage] if "numbers" in line}
+        found = made.facts["numbers"][variant]
+        assert list(found) == [f"label.{name}[score]" for name in ("coverage", "mean", "std", "mae")]
+        expected = {
+            "coverage": len(told) / SIZE,
+            "mean": statistics.mean(told.values()),
+            "std": statistics.stdev(told.values()),
+            "mae": statistics.mean(abs(told[name] - right[name]) for name in told.keys() & right.keys()),
+        }
+        for name, value in expected.items():
+            figure = found[f"label.{name}[score]"]
+            assert figure["value"] == pytest.approx(value, abs=1e-12)
+            assert figure["low"] < value < figure["high"]
+    answers = load_answers(made.files["answers"], "answers")
+    assert answers.header.numbers == {"score": (0.0, 1.0)}
+    assert {row.id: row.references["score"] for row in answers.rows if row.references} == right
+    assert "numbers" not in scored(tmp_path, parsed).facts, "nothing is declared, hence nothing said"
+
+
+def test_a_reference_that_is_no_number_is_named(tmp_path: Path) -> None:
+    with pytest.raises(HsdcError) as caught:
+        scored(tmp_path, {"parse": said(1, ranked=False)}, numbers={"score": {"minimum": 0.9, "maximum": 1.0}})
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.exit) == ("E614", 1)
+    assert found.message == "row 'row-1': '0.005' in 'score' is no number from 0.9 to 1"

@@ -59,7 +59,7 @@ def test_labels_may_hold_signs() -> None:
         ("f1_macro >= 0", "0", "every value passes", "from 0 to 1"),
         ("delta.f1_macro > -2", "-2", "every value passes", "from -1 to 1"),
         ("lwo(f1_macro) > 0.5", "lwo", "'lwo' is no side", "did you mean 'low'"),
-        ("mean(score) >= 0.82", "mean", "'mean' is no side", "low"),
+        ("mean(score) >= 0.82", "mean", "'mean' is no side", "write mean[score]"),
         ("low(f1) > 0.5", "f1", "'f1' alone says neither scope nor averaging", "HEAD.f1[LABEL]"),
         ("delta.fpr[haet] < 0.1", "fpr[haet]", "unknown label 'haet'", "did you mean 'hate'"),
         ("tune.f1_macro > 0.1", "tune.f1_macro", "unknown head", "did you mean 'tone'"),

@@ -9,7 +9,7 @@ from hsdc_runtime.conversation import Conversation, rendered
 from hsdc_runtime.making.kept import Columns
 from hsdc_schemas.errors import Exit, did_you_mean, fail
 from hsdc_schemas.making import ChatOutput, PairsOutput, RowsOutput
-from hsdc_schemas.prompting import JsonAnswer, Prompt, Task, TextAnswer
+from hsdc_schemas.prompting import JsonAnswer, Prompt, Task, TextAnswer, ranges_of
 from hsdc_schemas.records import shown
 from hsdc_schemas.wording import worded
 
@@ -45,7 +45,7 @@ def chat(names: Sequence[str], columns: tuple[str, str], prompt: Prompt, task: T
     others = [(at, name) for at, name in enumerate(names) if at not in (place, text)]
     form, labels = prompt.format, frozenset(task.labels)
     needed = (form.field,) if isinstance(form, TextAnswer) else ()
-    further = form.fields if isinstance(form, JsonAnswer) else needed
+    further, numbers = form.fields if isinstance(form, JsonAnswer) else needed, tuple(ranges_of(form))
 
     def render(row: Columns) -> Mapping[str, Any]:
         label = row[target]
@@ -58,7 +58,12 @@ def chat(names: Sequence[str], columns: tuple[str, str], prompt: Prompt, task: T
             if name not in fields:
                 message = f"row {shown(row[place])} has no text in '{name}', which is its answer"
                 raise fail("E612", Exit.NO, message, None, f"give the shapes a column '{name}', or filter such rows")
-        answer = worded(form, label, {name: fields[name] for name in further if name in fields})
+        given = {name: fields[name] for name in further if name in fields}
+        given |= {name: str(value) for at, name in others if name in numbers and (value := row[at]) is not None}
+        try:
+            answer = worded(form, label, given)
+        except ValueError as error:
+            raise fail("E614", Exit.NO, f"row {shown(row[place])}: {error}", None, "mend or filter the row") from None
         return {"messages": [*conversation.about(row[text], fields), {"role": "assistant", "content": answer}]}
 
     return render

@@ -82,7 +82,7 @@ class _Asking:
         """
         ids = [row.id for row in rows]
         asked = [self.conversation.about(row.text, row.fields) for row in rows]
-        answers = [worded(self.format, str(row.labels[self.task.target]), row.fields) for row in rows]
+        answers = [self._answer(row) for row in rows]
         said: list[list[Message]] = [
             [*messages, {"role": "assistant", "content": answer}]
             for messages, answer in zip(asked, answers, strict=True)
@@ -90,6 +90,12 @@ class _Asking:
         prompts, whole = self.chat.render(asked, ids), self.chat.render(said, ids, ended=True)
         for name, prompt, text, answer in zip(ids, prompts, whole, answers, strict=True):
             yield name, *self._mark(name, prompt, text, answer)
+
+    def _answer(self, row: Row) -> str:
+        try:
+            return worded(self.format, str(row.labels[self.task.target]), row.fields)
+        except ValueError as error:
+            raise fail("E614", Exit.NO, f"row {row.id}: {error}", None, "mend the row") from None
 
     def _mark(self, name: str, prompt: str, whole: str, answer: str) -> tuple[list[int], int]:
         if not answer.strip():

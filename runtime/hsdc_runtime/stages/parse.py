@@ -11,7 +11,7 @@ from typing import Any
 
 from hsdc_runtime.lines import json_lines
 from hsdc_runtime.work import Made, Work
-from hsdc_schemas.answer_forms import FAULTS, FORMATS, Answer, AnswerForm
+from hsdc_schemas.answer_forms import FAULTS, FORMATS, UNSAID, Answer, AnswerForm
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.prompting import Task
 from hsdc_schemas.records import shown
@@ -20,8 +20,9 @@ from hsdc_schemas.stages import typed
 
 
 def parse(work: Work) -> Made:
-    """Write {"id", "label", "fault", "fields"} per row, and of ranked labels "likelihoods", in the order of the rows.
+    """Write {"id", "label", "fault", "fields"} per row, in the order of the rows, and what else there is.
 
+    That is "numbers" where the answer says any, and "likelihoods" of ranked labels.
     `label` is null and `fault` one of `answer_forms.FAULTS` where no answer can be read; scores say what that counts
     as, but under `unparseable: error` such a row fails the run.
     """
@@ -46,23 +47,29 @@ def parse(work: Work) -> Made:
 
 def _read(path: Path, form: AnswerForm) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     rows, faults, ignored, labels = [], Counter[str](), Counter[str](), Counter[str]()
+    unsaid = {name: Counter[str]() for name in sorted(form.numbers)}
     for reply in json_lines(path):
         answer = read_answer(reply["text"], reply["finish"], form)
         rows.append(_row(reply["id"], answer))
         faults.update([answer.fault] if answer.fault else ())
         ignored.update(answer.ignored)
         labels.update([answer.label] if answer.label is not None else ())
+        for name, why in answer.unsaid.items():
+            unsaid[name][why] += 1
     facts = {
         "rows": len(rows),
         "labels": {label: labels[label] for label in form.labels},
         "faults": {fault: faults[fault] for fault in FAULTS if faults[fault]},
         "ignored_fields": dict(sorted(ignored.items())),
     }
+    if unsaid:
+        facts["unsaid"] = {name: {why: count[why] for why in UNSAID if count[why]} for name, count in unsaid.items()}
     return rows, facts
 
 
 def _row(name: str, answer: Answer) -> dict[str, Any]:
-    return {"id": name, "label": answer.label, "fault": answer.fault, "fields": dict(answer.fields)}
+    row = {"id": name, "label": answer.label, "fault": answer.fault, "fields": dict(answer.fields)}
+    return {**row, "numbers": dict(answer.numbers)} if answer.numbers else row
 
 
 def _ranked(path: Path, labels: Sequence[str], normalise: str) -> tuple[list[dict[str, Any]], dict[str, Any]]:
