@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hsdc_runtime.card import card
+from hsdc_runtime.environment import before_the_framework
 from hsdc_runtime.inputs import only_locked, verify_inputs
 from hsdc_runtime.run import finished_record
 from hsdc_runtime.store import STORE, Damaged, Store
@@ -75,6 +76,7 @@ def _write(
         shutil.copyfile(config, part / CONFIG)
         return None
     doing("merging the adapter into its model")
+    before_the_framework()
     from hsdc_runtime.nn import merging
 
     inputs = only_locked(verify_inputs(manifest, root), manifest, root / STORE / "models")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import resource
@@ -15,13 +16,19 @@ from hsdc_schemas.record import Environment
 from hsdc_schemas.spec import Execution
 
 OPTIMIZER = "torch AdamW, fused"
+EXTRAS = {"bitsandbytes": "nf4"}  # packages that not every run needs, and what brings them
 WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 WORKSPACES = (":4096:8", ":16:8")  # under which cuBLAS adds up in one order
 
 
 def before_the_framework() -> None:
-    """Set what the libraries read when they start; what the user has set stays, and is judged later."""
+    """Set what the libraries read when they start; what the user has set stays, and is judged later.
+
+    Code of a hub that no spec pins stays away: with the package `kernels`, libraries fetch and run it by themselves.
+    """
     os.environ.setdefault(WORKSPACE, WORKSPACES[0])
+    sys.modules.setdefault("kernels", None)  # Python's own sign for: not to be imported
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it would warn of that
 
 
 def observe(packages: Mapping[str, str], execution: Execution) -> Environment:
@@ -55,8 +62,9 @@ def require(environment: Environment, *, allowed: bool) -> None:
     """Refuse an environment that is not the locked one, unless that is allowed and so recorded."""
     missing = [name for name in environment.differs if name not in environment.packages]
     if missing:  # running without them fails anyway, whatever is allowed
-        message = f"running needs the extra 'runtime', and {', '.join(missing)} cannot be found"
-        raise fail("E431", Exit.ENVIRONMENT, message, None, "pip install 'hsdc[runtime]'")
+        extra = EXTRAS.get(missing[0], "runtime") if len(missing) == 1 else "runtime"
+        message = f"running needs the extra '{extra}', and {', '.join(missing)} cannot be found"
+        raise fail("E431", Exit.ENVIRONMENT, message, None, f"pip install 'hsdc[{extra}]'")
     if not environment.differs or allowed:
         return
     hint = "install the lock (make setup, or pip install 'hsdc[runtime]'), or run with --allow-environment"

@@ -31,7 +31,7 @@ class Lora(Model):
     saves: tuple[str, ...] = Field((), description="Modules that are trained whole, and saved with the adapter.")
     rank_stabilised: bool = Field(False, description="Scale as rsLoRA does (Kalajdzievski 2023).")
     dora: bool = Field(False, description="Split weights into magnitude and direction (Liu et al. 2024).")
-    base: Literal["as_is", "nf4"] = Field("as_is", description="The model's own weights; nf4 is 4-bit (CUDA).")
+    base: Literal["as_is", "nf4"] = Field("as_is", description="The model's own weights; nf4 holds them in 4 bits.")
 
 
 class AdapterSchedule(Model):

@@ -22,6 +22,7 @@ from hsdc_schemas.tables import (
     FILTER,
     GENERATE,
     PARSE,
+    QUANTISER,
     RANK,
     READ,
     RENDER,
@@ -76,12 +77,11 @@ def _finetune(experiment: FinetuneExperiment, execution: Execution) -> tuple[Sta
     learnt = (experiment.evaluation.train_split, experiment.evaluation.fit_split)
     examples = _with(EXAMPLES, inputs=(*EXAMPLES.inputs, *(f"dataset.{split}" for split in dict.fromkeys(learnt))))
     asked = _asked(experiment, execution)
-    base, train = _after(asked, *names), _after(TRAIN_ADAPTER, *names)
+    more = QUANTISER if experiment.adapter.base == "nf4" else ()
+    base, train = _after(asked, *names), _after(_more(TRAIN_ADAPTER, *more), *names)
     after = _after(asked, *names, "train")
-    adapted = _with(
-        after, name=f"{asked.name}_adapter", sections=(*asked.sections, *ADAPTED), packages=(*asked.packages, "peft")
-    )
-    adapted = _with(adapted, module=asked.name)
+    after = _more(after, "peft", *more)
+    adapted = _with(after, name=f"{asked.name}_adapter", sections=(*asked.sections, *ADAPTED), module=asked.name)
     parse = _after(PARSE, base.name)
     again = _with(_after(PARSE, adapted.name), name="parse_adapter", module="parse")
     return (_select(experiment), RENDER, examples, *convert, base, train, adapted, parse, again, SCORE_BOTH)
@@ -107,6 +107,11 @@ def _asked(experiment: PromptExperiment | FinetuneExperiment, execution: Executi
 @cache
 def _after(stage: Stage, *others: str) -> Stage:
     return replace(stage, needs=(*stage.needs, *others))
+
+
+@cache
+def _more(stage: Stage, *packages: str) -> Stage:
+    return replace(stage, packages=(*stage.packages, *packages))
 
 
 @cache

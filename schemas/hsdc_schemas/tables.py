@@ -261,6 +261,7 @@ TRAIN_ADAPTER = Stage(
     anew=True,
 )
 ADAPTED = ("experiment.adapter",)
+QUANTISER = ("bitsandbytes",)
 SCORE_BOTH = replace(SCORE_ANSWERS, needs=("prepare", "parse", "parse_adapter"))
 
 READ = Stage(

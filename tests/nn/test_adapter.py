@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
 from hsdc_runtime.nn.acceleration import accelerator_for
-from hsdc_runtime.nn.adapter import attach, config_of, published, put_on, quantised, trained
+from hsdc_runtime.nn.adapter import attach, config_of, published, put_on, trained
 from hsdc_runtime.nn.adapter_learner import AdapterLearner
 from hsdc_runtime.nn.adapter_training import train_adapter
 from hsdc_runtime.nn.causal import pretrained_causal
@@ -279,13 +279,6 @@ def test_targets_that_the_model_does_not_have(folder: Path) -> None:
         assert found.code == "E736"
         assert f"'{odd}'" in found.message
         assert "q_proj" in found.hint
-
-
-def test_four_bits_need_a_device_that_has_them() -> None:
-    assert quantised(lora(), Execution()) is None
-    with pytest.raises(HsdcError) as raised:
-        quantised(lora(base="nf4"), Execution())
-    assert [found.code for found in raised.value.diagnostics] == ["E470"]
 
 
 @pytest.mark.parametrize(

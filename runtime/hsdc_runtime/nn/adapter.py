@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import warnings
@@ -14,16 +13,13 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model, get_peft_model_state_dict, set_peft_model_state_dict
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from transformers import BitsAndBytesConfig, PreTrainedModel
+from transformers import PreTrainedModel
 
 from hsdc_runtime.nn.model import quiet
 from hsdc_runtime.nn.products import products_by_onednn
 from hsdc_runtime.nn.randomness import derive_seed
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.finetuning import ALL_LINEAR, Lora
-from hsdc_schemas.spec import Execution
-
-NF4 = "nf4"
 
 
 def attach(model: PreTrainedModel, lora: Lora, seed: int = 0) -> PeftModel:
@@ -78,17 +74,6 @@ def require_targets(model: nn.Module, lora: Lora) -> None:
 
 def _thin(module: nn.Module) -> bool:
     return not list(module.children()) and any(parameter.dim() == 2 for parameter in module.parameters(recurse=False))
-
-
-def quantised(lora: Lora, execution: Execution) -> BitsAndBytesConfig | None:
-    """How the model's own weights are held: None is as they are. HsdcError where 4 bits cannot be had here."""
-    if lora.base != NF4:
-        return None
-    if execution.device != "cuda" or importlib.util.find_spec("bitsandbytes") is None:
-        message = "a base in nf4 needs a CUDA device and the package bitsandbytes"
-        raise fail("E470", Exit.ENVIRONMENT, message, None, "run where they are, or set adapter.base to as_is")
-    dtype = torch.bfloat16 if execution.precision == "bfloat16" else torch.float32
-    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=NF4, bnb_4bit_compute_dtype=dtype)
 
 
 def trained(adapted: nn.Module) -> dict[str, nn.Parameter]:

@@ -90,7 +90,8 @@ def _model(work: Work, folder: Path, execution: Execution) -> PreTrainedModel:
     code = work.experiment["model"]["remote_code"]
     if "train" not in work.needs:
         return pretrained_causal(folder, execution, remote_code=code)
-    from hsdc_runtime.nn.adapter import put_on, quantised
+    from hsdc_runtime.nn.adapter import put_on
+    from hsdc_runtime.nn.four_bits import quantised
 
     lora = typed(Lora, work.experiment["adapter"])
     model = pretrained_causal(folder, execution, remote_code=code, quantised=quantised(lora, execution))

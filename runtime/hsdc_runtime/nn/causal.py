@@ -11,6 +11,7 @@ from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from hsdc_runtime.nn.acceleration import require_device
 from hsdc_runtime.nn.cells import Cells, Span
+from hsdc_runtime.nn.four_bits import by_one_way
 from hsdc_runtime.nn.model import quiet
 from hsdc_runtime.nn.pretrained import usable
 from hsdc_runtime.nn.products import products_by_onednn
@@ -52,10 +53,11 @@ def _load(
         raise ValueError(f"{len(missing)} weights of the model are not in its files, the first is {missing[0]}")
     if lacking := NEEDED - set(inspect.signature(model.forward).parameters):
         raise ValueError(f"an architecture without {', '.join(sorted(lacking))} cannot hold several rows in one pass")
-    if quantised is None:
-        for parameter in model.parameters():  # a mapped file can change below them, and its alignment can change bits
+    for parameter in model.parameters():  # a mapped file can change below them, and its alignment can change bits
+        if parameter.is_floating_point():
             parameter.data = parameter.data.clone()
-        model.to(execution.device)
+    model.to(execution.device)
+    by_one_way(model)
     products_by_onednn(model)
     model.eval()
     _require_apart(model)

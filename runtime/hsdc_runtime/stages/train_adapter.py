@@ -6,12 +6,13 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from hsdc_runtime.nn.adapter import config_of, published, quantised
+from hsdc_runtime.nn.adapter import config_of, published
 from hsdc_runtime.nn.adapter_training import train_adapter as learn
 from hsdc_runtime.nn.answers import model_folder
 from hsdc_runtime.nn.causal import longest_sequence, pretrained_causal
 from hsdc_runtime.nn.checkpoint import tensor_digests
 from hsdc_runtime.nn.examples import Examples, load_examples
+from hsdc_runtime.nn.four_bits import quantised
 from hsdc_runtime.nn.loop import Trained
 from hsdc_runtime.nn.reporting import Counter, told
 from hsdc_runtime.work import Made, Work
