@@ -17,12 +17,13 @@ from transformers import AutoModelForCausalLM
 from hsdc.api import load_manifest
 from hsdc_runtime.conversation import Conversation
 from hsdc_runtime.nn.acceleration import accelerator_for
-from hsdc_runtime.nn.adapter import attach, options, trained
+from hsdc_runtime.nn.adapter import attach, options
 from hsdc_runtime.nn.adapter_learner import AdapterLearner
 from hsdc_runtime.nn.answers import ON_CPU
 from hsdc_runtime.nn.causal import longest_sequence, pretrained_causal
 from hsdc_runtime.nn.cells import Cells
 from hsdc_runtime.nn.chat import ChatTemplate
+from hsdc_runtime.nn.checkpoint import trained
 from hsdc_runtime.nn.determinism import deterministic
 from hsdc_runtime.nn.examples import Examples
 from hsdc_runtime.nn.gguf import convert, lay_out

@@ -38,7 +38,8 @@ UNSTEADY_CALLS = {"os.urandom", "os.getrandom"}
 # of the compiler, no passes: what passes share
 VALUES = {"compilation", "sections", "node", "merge", "cache", "changes"}
 VALUES |= {"block", "stream", "stamp", "known", "committed", "project", "diagnostics", "git", "edit", "faults"}
-VALUES |= {"encoder_rules", "prompt_rules", "finetune_rules", "data_rules", "templates", "patterns"}
+VALUES |= {"encoder_rules", "prompt_rules", "finetune_rules", "adapter_rules", "data_rules"}
+VALUES |= {"templates", "patterns"}
 # of the compiler, no passes: may call passes
 ORDER = {"__init__", "families", "side_inputs", "pipeline", "publish", "project", "recompile", "sides"}
 ORDER |= {"comparison", "prose", "diff", "edit", "layout"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 
+from hsdc_compiler import adapter_rules
 from hsdc_compiler.faults import fault, metrics
 from hsdc_compiler.node import Node
 from hsdc_schemas.encoder import BalancedWeights, EncoderExperiment, JointOversampling
@@ -139,4 +140,6 @@ RULES: tuple[Callable[[EncoderExperiment, Node], Iterator[Diagnostic]], ...] = (
     metric,
     warmup,
     thresholds,
+    adapter_rules.targets,
+    adapter_rules.saved,
 )

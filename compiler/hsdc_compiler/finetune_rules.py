@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
-from hsdc_compiler import prompt_rules
+from hsdc_compiler import adapter_rules, prompt_rules
 from hsdc_compiler.faults import fault
 from hsdc_compiler.node import Node
 from hsdc_schemas.errors import Diagnostic, did_you_mean
-from hsdc_schemas.finetuning import ALL_LINEAR, FinetuneExperiment
+from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.prompting import TextAnswer
 
 
@@ -40,14 +40,6 @@ def schedule(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]
         yield fault(tree, "E729", message, path, "take one of them out", at_key=True)
 
 
-def adapter(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]:
-    """Every target is named once, and `all-linear` stands alone."""
-    targets = experiment.adapter.targets
-    if ALL_LINEAR in targets and len(targets) > 1:
-        message = f"'{ALL_LINEAR}' already names every module"
-        yield fault(tree, "E730", message, ("adapter", "targets"), f"write [{ALL_LINEAR}]")
-
-
 def answers(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]:
     """A text to learn is a field of the rows."""
     form, fields = experiment.prompt.format, experiment.dataset.fields
@@ -57,19 +49,10 @@ def answers(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]:
         yield fault(tree, "E731", message, ("prompt", "format", "field"), hint)
 
 
-def adaptable(experiment: FinetuneExperiment, modules: Sequence[str], tree: Node) -> Iterator[Diagnostic]:
-    """Every target of the adapter is the end of the name of a module of the locked model."""
-    known = {name.rsplit(".", 1)[-1] for name in modules}
-    for target in experiment.adapter.targets:
-        if target != ALL_LINEAR and not any(f".{name}".endswith(f".{target}") for name in modules):
-            message = f"the model has no module '{target}' that an adapter could be put on"
-            yield fault(tree, "E736", message, ("adapter", "targets"), did_you_mean(target, known))
-
-
 RULES: tuple[Callable[[FinetuneExperiment, Node], Iterator[Diagnostic]], ...] = (
     *prompt_rules.RULES,
     splits,
     schedule,
-    adapter,
+    adapter_rules.targets,
     answers,
 )

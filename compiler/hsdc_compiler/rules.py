@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from hsdc_compiler import data_rules, encoder_rules, finetune_rules, prompt_rules
+from hsdc_compiler import adapter_rules, data_rules, encoder_rules, finetune_rules, prompt_rules
 from hsdc_compiler.faults import fault, metrics
 from hsdc_compiler.node import Node, Path
 from hsdc_schemas.components import PretrainedModel
-from hsdc_schemas.encoder import Evaluation
+from hsdc_schemas.encoder import EncoderExperiment, Evaluation
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.gates import GateError, needed_rows, parse_gate
@@ -139,8 +139,10 @@ def locked(
 ) -> Iterator[Diagnostic]:
     """What only the locked inputs tell; `modules` reads those of the model."""
     yield from _unresolved(experiment, inputs, tree)
-    if isinstance(experiment, FinetuneExperiment) and (names := modules(experiment, inputs)) is not None:
-        yield from finetune_rules.adaptable(experiment, names, tree)
+    if not isinstance(experiment, EncoderExperiment | FinetuneExperiment) or experiment.adapter is None:
+        return
+    if (names := modules(experiment, inputs)) is not None:
+        yield from adapter_rules.adaptable(experiment.adapter, names, tree)
 
 
 def _unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> Iterator[Diagnostic]:

@@ -1,4 +1,4 @@
-"""Kind `encoder`: classification heads on a pretrained encoder, all of it trained."""
+"""Kind `encoder`: classification heads on a pretrained encoder, all of it trained, or an adapter and the heads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hsdc_schemas.adapters import HEADS, POOLING, LowRank
 from hsdc_schemas.components import Dataset, PretrainedModel
 from hsdc_schemas.fields import (
     FREE,
@@ -34,6 +35,11 @@ class Encoder(Model):
         description="A text's vector: first token, mean of the last layer, mean of the last four, learnt attention."
     )
     max_length: Annotated[int, Field(ge=2, le=8192)] = Field(description="Longest input in tokens; longer is cut.")
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """What is learnt beside the encoder's own weights, as an adapter's `saves` names it."""
+        return (HEADS, POOLING) if self.pooling == "attention" else (HEADS,)
 
 
 class HeadShape(Model):
@@ -200,6 +206,9 @@ class EncoderExperiment(Model):
     sampling: Annotated[
         Shuffle | JointOversampling, Field(discriminator="kind", description="Which rows an epoch draws.")
     ]
+    adapter: LowRank | None = Field(
+        None, description="Trained in place of the encoder's own weights, which stay; null trains all of them."
+    )
     training: Training = Field(description="How the weights are learnt.")
     evaluation: Evaluation = Field(Evaluation(), description="What is fitted and scored after training.")
 

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from hsdc_schemas.adapters import LowRank
 from hsdc_schemas.components import Dataset, PretrainedModel
 from hsdc_schemas.encoder import EarlyStopping, Optimizer
-from hsdc_schemas.fields import FREE, KIND, Count, Model, Name, Positive, Seed, Share
+from hsdc_schemas.fields import FREE, Count, Model, Name, Positive, Seed, Share
 from hsdc_schemas.prompting import Answer, AnswerEvaluation, Generation, Prompt, Task, ranges_of
 
-ALL_LINEAR = "all-linear"
 
+class Lora(LowRank):
+    """A low-rank adapter on a causal language model."""
 
-class Lora(Model):
-    """Low-rank adaptation (Hu et al. 2021): weights stay, a product of two thin matrices is added to some of them."""
-
-    whole: ClassVar[bool] = True
-    kind: Literal["lora"] = Field(description=KIND)
-    r: Annotated[int, Field(ge=1, le=4096)] = Field(description="Rank of the product.")
-    alpha: Positive = Field(description="The product is scaled by alpha / r, or alpha / sqrt(r) if rank_stabilised.")
-    dropout: Share = Field(0.0, description="Dropout probability before the product.")
-    targets: Annotated[tuple[str, ...], Field(min_length=1)] = Field(
-        description="Modules that are adapted, by the end of their name; `all-linear` alone takes all but the head.",
-        examples=[["q_proj", "k_proj", "v_proj", "o_proj"], [ALL_LINEAR]],
-    )
-    bias: Literal["none", "all", "lora_only"] = Field("none", description="Biases that are trained too.")
-    saves: tuple[str, ...] = Field((), description="Modules that are trained whole, and saved with the adapter.")
-    rank_stabilised: bool = Field(False, description="Scale as rsLoRA does (Kalajdzievski 2023).")
-    dora: bool = Field(False, description="Split weights into magnitude and direction (Liu et al. 2024).")
     base: Literal["as_is", "nf4"] = Field("as_is", description="The model's own weights; nf4 holds them in 4 bits.")
 
 

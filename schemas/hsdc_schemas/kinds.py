@@ -38,7 +38,7 @@ def stages_of(experiment: Experiment, execution: Execution) -> tuple[Stage, ...]
     """The stages of a run, each after those that it needs."""
     match experiment:
         case EncoderExperiment():
-            return ENCODER
+            return _encoder(experiment)
         case PromptExperiment():
             return _prompt(experiment, execution)
         case FinetuneExperiment():
@@ -68,6 +68,20 @@ def _prompt(experiment: PromptExperiment, execution: Execution) -> tuple[Stage, 
     convert = (CONVERT,) if model.gguf else ()
     asked = _after(_asked(experiment, execution), *(stage.name for stage in convert))
     return (select, RENDER, *convert, asked, _after(PARSE, asked.name), SCORE_ANSWERS)
+
+
+def _encoder(experiment: EncoderExperiment) -> tuple[Stage, ...]:
+    """What an adapter is trained on stays as it is, so that the adapter is put on it again to predict."""
+    if experiment.adapter is None:
+        return ENCODER
+    return tuple(_adapted(stage) if stage.name in ("train", "predict") else stage for stage in ENCODER)
+
+
+def _adapted(stage: Stage) -> Stage:
+    found = _with(stage, sections=(*stage.sections, *ADAPTED), packages=(*stage.packages, "peft"))
+    if stage.name == "predict":
+        return found
+    return _with(found, outputs=(*stage.outputs, "config"), beside=(*stage.beside, "experiment.model"))
 
 
 def _finetune(experiment: FinetuneExperiment, execution: Execution) -> tuple[Stage, ...]:

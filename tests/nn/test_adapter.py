@@ -19,11 +19,11 @@ from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
 from hsdc_runtime.nn.acceleration import accelerator_for
-from hsdc_runtime.nn.adapter import attach, config_of, published, put_on, trained
+from hsdc_runtime.nn.adapter import attach, config_of, published, put_on
 from hsdc_runtime.nn.adapter_learner import AdapterLearner
 from hsdc_runtime.nn.adapter_training import train_adapter
 from hsdc_runtime.nn.causal import pretrained_causal
-from hsdc_runtime.nn.checkpoint import tensor_digests
+from hsdc_runtime.nn.checkpoint import tensor_digests, trained
 from hsdc_runtime.nn.examples import Examples, load_examples, packed, packs, padded, save_examples
 from hsdc_runtime.nn.loop import Interrupted
 from hsdc_runtime.nn.optimizer import learning_rate_factor

@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import Tensor
 from torch.nn import functional as F
 
-from hsdc_runtime.nn.adapter import trained
+from hsdc_runtime.nn.checkpoint import restore_trained, trained, trained_weights
 from hsdc_runtime.nn.examples import Batch, Examples, packed, packs, padded
 from hsdc_runtime.nn.group import ALONE, Group
 from hsdc_runtime.nn.optimizer import clip
@@ -100,16 +100,11 @@ class AdapterLearner:
 
     def weights(self) -> dict[str, Tensor]:
         """What is trained; the model's own weights stay what they are."""
-        return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in trained(self.model).items()}
+        return trained_weights(self.model)
 
     def restore(self, weights: Mapping[str, Tensor]) -> None:
         """Put back what is trained; ValueError where it is of another adapter."""
-        own = trained(self.model)
-        if own.keys() != weights.keys():
-            raise ValueError("the checkpoint is of another adapter")
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(weights[name])
+        restore_trained(self.model, weights)
 
 
 def attention(batch: Batch, dtype: torch.dtype) -> Tensor:

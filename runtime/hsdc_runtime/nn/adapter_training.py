@@ -11,8 +11,9 @@ from peft import PeftModel
 from torch import nn
 
 from hsdc_runtime.nn.acceleration import accelerator_for
-from hsdc_runtime.nn.adapter import attach, trained
+from hsdc_runtime.nn.adapter import attach
 from hsdc_runtime.nn.adapter_learner import AdapterLearner
+from hsdc_runtime.nn.checkpoint import trained
 from hsdc_runtime.nn.course import Course, step_counts
 from hsdc_runtime.nn.determinism import deterministic
 from hsdc_runtime.nn.examples import FIELDS, Examples

@@ -121,6 +121,26 @@ def weights_of(module: nn.Module) -> dict[str, Tensor]:
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in module.state_dict().items()}
 
 
+def trained(module: nn.Module) -> dict[str, nn.Parameter]:
+    """The parameters that are trained, by name; all others stay what they are."""
+    return {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
+
+
+def trained_weights(module: nn.Module) -> dict[str, Tensor]:
+    """A copy of what is trained, by name, contiguous and on the CPU."""
+    return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in trained(module).items()}
+
+
+def restore_trained(module: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put back what `trained_weights` gave; ValueError where it is of another adapter."""
+    own = trained(module)
+    if own.keys() != weights.keys():
+        raise ValueError("the checkpoint is of another adapter")
+    with torch.no_grad():
+        for name, parameter in own.items():
+            parameter.copy_(weights[name])
+
+
 def tensor_digests(tensors: Mapping[str, Tensor]) -> tuple[list[dict[str, Any]], str]:
     """Name, dtype, shape and digest of each tensor's little-endian bytes, by name, and the digest of that list."""
     found = [

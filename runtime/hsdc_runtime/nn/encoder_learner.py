@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from hsdc_runtime.nn.batches import Rows
-from hsdc_runtime.nn.checkpoint import weights_of
+from hsdc_runtime.nn.checkpoint import restore_trained, trained_weights, weights_of
 from hsdc_runtime.nn.group import ALONE, Group
 from hsdc_runtime.nn.losses import HeadLoss, step_loss
 from hsdc_runtime.nn.model import Classifier
@@ -24,7 +24,10 @@ from hsdc_schemas.encoder import Training
 
 @dataclass(frozen=True, eq=False)
 class EncoderLearner:
-    """The classifier with its losses, and the data that it learns from; all of it is trained."""
+    """The classifier with its losses, and the data that it learns from.
+
+    All of it is trained, or where its encoder is `adapted` what that leaves to be trained.
+    """
 
     classifier: Classifier
     optimizer: torch.optim.Optimizer
@@ -35,6 +38,7 @@ class EncoderLearner:
     training: Training
     group: Group = ALONE
     elastic: bool = False
+    adapted: bool = False
 
     @property
     def module(self) -> Classifier:
@@ -76,12 +80,15 @@ class EncoderLearner:
         return clip_gradients(self.classifier, self.training)
 
     def weights(self) -> dict[str, Tensor]:
-        """All weights."""
-        return weights_of(self.classifier)
+        """All weights; of an adapted encoder those that are trained."""
+        return trained_weights(self.classifier) if self.adapted else weights_of(self.classifier)
 
     def restore(self, weights: Mapping[str, Tensor]) -> None:
-        """Put all weights back."""
-        self.classifier.load_state_dict(dict(weights))
+        """Put back what `weights` gave; ValueError where it is of another adapter."""
+        if self.adapted:
+            restore_trained(self.classifier, weights)
+        else:
+            self.classifier.load_state_dict(dict(weights))
 
 
 def r_drop_alpha(training: Training, epoch: int) -> float | None:

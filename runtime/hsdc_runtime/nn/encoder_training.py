@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -19,6 +20,7 @@ from hsdc_runtime.nn.losses import head_losses
 from hsdc_runtime.nn.model import Classifier
 from hsdc_runtime.nn.optimizer import adamw
 from hsdc_runtime.nn.sampling import epoch_order, joint_weights
+from hsdc_schemas.adapters import LowRank
 from hsdc_schemas.digests import digest_bytes, digest_json
 from hsdc_schemas.encoder import Head, JointOversampling, Shuffle, Training
 from hsdc_schemas.spec import Execution
@@ -43,8 +45,12 @@ def train(
     stop: Callable[[], bool],
     doing: Callable[[str], None] = lambda what: None,
     group: Group = ALONE,
+    lora: LowRank | None = None,
 ) -> Trained:
     """Train, going on from the newest checkpoint where there is one; the classifier is left with the last weights.
+
+    With `lora` the encoder stays as it is: an adapter on it and the heads are trained, the result has their weights
+    as they are published, and the classifier is left with the best ones.
 
     Every process of a group calls this with the same work; rank 0 alone observes, stops and writes, and has the result.
     `doing` is told what is begun, for whoever watches that it ends.
@@ -55,10 +61,13 @@ def train(
     """
     deterministic(execution)
     per_epoch, total = step_counts(len(data), training, execution)
-    learner = _learner(classifier, data, heads, training, execution, pad_id, group)
+    if lora is not None:
+        _adapt(classifier, lora, training.seed)
+    learner = _learner(classifier, data, heads, training, execution, pad_id, group, lora is not None)
     weights = joint_weights(data.targets, heads, sampling) if isinstance(sampling, JointOversampling) else None
     specs = [part.model_dump(mode="json") for part in (training, sampling, *(heads[n] for n in sorted(heads)))]
     specs.append(for_keys(execution.model_dump(mode="json")))
+    specs += [] if lora is None else [lora.model_dump(mode="json")]
     course = Course(
         learner=learner,
         evaluate=lambda: _evaluate(learner, validation, execution, score),
@@ -70,7 +79,21 @@ def train(
         checkpoints=checkpoints,
         checkpoint_seconds=execution.checkpoint_seconds,
     )
-    return follow(course, observe, stop, doing)
+    found = follow(course, observe, stop, doing)
+    return found if lora is None else _published(learner, found)
+
+
+def _adapt(classifier: Classifier, lora: LowRank, seed: int) -> None:
+    from hsdc_runtime.nn.adapted_encoder import adapt  # peft takes a second to import, and few encoders need it
+
+    adapt(classifier, lora, seed)
+
+
+def _published(learner: EncoderLearner, found: Trained) -> Trained:
+    from hsdc_runtime.nn.adapted_encoder import published_with_heads
+
+    learner.restore(found.weights)
+    return replace(found, weights=published_with_heads(learner.classifier))
 
 
 def _learner(
@@ -81,13 +104,14 @@ def _learner(
     execution: Execution,
     pad_id: int,
     group: Group,
+    adapted: bool,
 ) -> EncoderLearner:
     accelerator = accelerator_for(execution)
     classifier.to(accelerator.device)
     losses = head_losses(heads, data.targets, accelerator.device)
     optimizer = adamw(classifier, training)
     return EncoderLearner(
-        classifier, optimizer, accelerator, losses, data, pad_id, training, group, elastic=execution.elastic
+        classifier, optimizer, accelerator, losses, data, pad_id, training, group, execution.elastic, adapted
     )
 
 

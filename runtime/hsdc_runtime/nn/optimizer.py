@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hsdc_runtime.nn.checkpoint import trained
 from hsdc_runtime.nn.model import Classifier
 from hsdc_schemas.encoder import Optimizer, Schedule, Training
 from hsdc_schemas.finetuning import AdapterSchedule
@@ -44,19 +45,19 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, module: nn.Module, tenso
 
 
 def parameter_groups(classifier: Classifier, training: Training) -> list[dict[str, Any]]:
-    """Groups of torch.optim, every parameter in exactly one; keys: name, params, lr, initial_lr, weight_decay.
+    """Groups of torch.optim, every trained parameter in exactly one; keys: name, params, lr, initial_lr, weight_decay.
 
     Heads and pooling learn at learning_rate × head_multiplier, the top encoder layer at learning_rate, each layer
     below at layer_decay times that, embeddings one further below. What the encoder has besides (a closing
-    normalisation, say) learns like its top layer. Biases and normalisation weights are not decayed. ValueError where
-    layer_decay is asked of an encoder whose layers cannot be told apart.
+    normalisation, say) learns like its top layer, an adapter like the layer that it is on. Biases and normalisation
+    weights are not decayed. ValueError where layer_decay is asked of an encoder whose layers cannot be told apart.
     """
     prefix, layers = _layers(classifier.encoder)
     if prefix is None and training.layer_decay != 1.0:
         raise ValueError(f"the layers of {type(classifier.encoder).__name__} cannot be told apart for layer_decay")
     plain = not_decayed(classifier)
     groups: dict[str, dict[str, Any]] = {}
-    for name, parameter in classifier.named_parameters():
+    for name, parameter in trained(classifier).items():
         part, rate = _part(name, prefix, layers, training)
         decayed = id(parameter) not in plain
         key = f"{part}.{'decay' if decayed else 'no_decay'}"

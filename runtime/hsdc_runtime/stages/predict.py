@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from hsdc_runtime.nn.acceleration import accelerator_for
 from hsdc_runtime.nn.batches import predict as forward
 from hsdc_runtime.nn.checkpoint import tensor_digests
 from hsdc_runtime.nn.determinism import deterministic
+from hsdc_runtime.nn.model import Classifier
 from hsdc_runtime.nn.pretrained import pretrained_classifier
 from hsdc_runtime.nn.tensors import load_rows, save_logits
 from hsdc_runtime.work import Made, Work
+from hsdc_schemas.adapters import LowRank, adapter_of
 from hsdc_schemas.encoder import Encoder, HeadShape
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.spec import Execution
@@ -35,7 +39,7 @@ def predict(work: Work) -> Made:
     heads = {name: len(head["labels"]) for name, head in experiment["heads"].items()}
     shape, encoder = typed(HeadShape, experiment["head"]), typed(Encoder, experiment["encoder"])
     classifier = pretrained_classifier(work.inputs.model, execution, encoder, shape, heads)
-    classifier.load_state_dict(tensors, strict=True)
+    _put_on(classifier, adapter_of(work.experiment), tensors)
     device = accelerator_for(execution).device
     classifier.to(device)
     budget = experiment["training"]["tokens_per_micro_batch"]
@@ -51,3 +55,13 @@ def predict(work: Work) -> Made:
     path = work.folder / "logits.safetensors"
     save_logits(path, splits, logits, weights.digest)
     return Made({"logits": path}, {"splits": facts})
+
+
+def _put_on(classifier: Classifier, lora: LowRank | None, tensors: Mapping[str, Tensor]) -> None:
+    """All weights, or what was trained on an encoder whose own weights stay."""
+    if lora is None:
+        classifier.load_state_dict(dict(tensors), strict=True)
+        return
+    from hsdc_runtime.nn.adapted_encoder import put_on_classifier
+
+    put_on_classifier(classifier, lora, tensors)

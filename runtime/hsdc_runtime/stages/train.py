@@ -21,6 +21,7 @@ from hsdc_runtime.nn.reporting import Counter, told
 from hsdc_runtime.nn.tensors import MASKED, load_rows
 from hsdc_runtime.work import Made, Work
 from hsdc_runtime.workers import Workers
+from hsdc_schemas.adapters import adapter_of
 from hsdc_schemas.digests import canonical
 from hsdc_schemas.encoder import Encoder, Head, HeadShape, JointOversampling, Shuffle, Training
 from hsdc_schemas.scores import Confusion, figure, known_metrics, parse_metric
@@ -84,6 +85,7 @@ def _learn(work: Work, group: Group, others: Workers | _Leader, observe: Callabl
             stop=work.stop,
             doing=others.doing,
             group=group,
+            lora=adapter_of(work.experiment),
         )
 
 
@@ -119,6 +121,11 @@ def _made(work: Work, trained: Trained, rates: dict[str, float]) -> Made:
         "tensors": work.folder / "tensors.json",
         "history": work.folder / "history.json",
     }
+    if (lora := adapter_of(work.experiment)) is not None:
+        from hsdc_runtime.nn.adapted_encoder import encoder_config
+
+        files["config"], model = work.folder / "config.json", work.experiment["model"]
+        files["config"].write_bytes(encoder_config(lora, trained.weights, model["source"], model["revision"]))
     tensors, root = tensor_digests(trained.weights)
     # One key of metadata: several are written in an order of their own, which would change the file's bytes.
     save_file(trained.weights, files["weights"], metadata={"train": work.keys["train"]})
