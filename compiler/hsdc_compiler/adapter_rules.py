@@ -26,10 +26,8 @@ def saved(experiment: EncoderExperiment, tree: Node) -> Iterator[Diagnostic]:
         return
     saves, beside, path = experiment.adapter.saves, experiment.encoder.beside, ("adapter", "saves")
     if missing := [part for part in beside if part not in saves]:
-        message = (
-            f"the {' and the '.join(missing)} would be trained and not saved: "
-            "the adapter would be read with new ones, drawn at random"
-        )
+        parts = " and the ".join(missing)
+        message = f"the {parts} would be trained and not saved, and drawn anew at random where the adapter is read"
         others = (name for name in saves if name not in (HEADS, POOLING))
         hint = f"write saves: [{', '.join((*beside, *others))}]"
         yield fault(tree, "E737", message, path, hint, at_key=tree.at(path) is None)

@@ -25,7 +25,6 @@ ELSEWHERE = {  # codes of the compiler that no spec can show, and the tests that
     "E414": "a model that cannot be fetched: tests/hub/test_hub.py",
     **{f"E45{n}": "what git cannot give: tests/compiler/test_git.py" for n in range(1, 7)},
     "E616": "a reason for which a data run rejects, which `rejects` may name: tests/making",
-    "E736": "weights with names in them: tests/finetune/test_targets.py",
     "E804": "a finished record on disk: tests/face/test_compile_command.py",
 }
 

@@ -38,6 +38,7 @@ ASKED = {
 }
 LEARNT = {"epochs": 1, "learning_rate": 1.0, "optimizer": {"kind": "adamw"}, "rows_per_step": 1}
 LEARNT |= {"max_grad_norm": 1.0, "early_stopping": {"patience": 1}}
+LORA = {"kind": "lora", "r": 1, "alpha": 1.0, "targets": ["q"]}
 EXAMPLES: dict[str, dict[str, Any]] = {
     "encoder": {
         "kind": "encoder",
@@ -57,7 +58,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
     "finetune": {
         "kind": "finetune",
         "model": MODEL,
-        "adapter": {"kind": "lora", "r": 1, "alpha": 1.0, "targets": ["q"]},
+        "adapter": LORA,
         "training": LEARNT,
         "answer": {"method": "generate"},
         **ASKED,
@@ -77,6 +78,7 @@ EXAMPLES: dict[str, dict[str, Any]] = {
         "outputs": {"c": {"kind": "chat"}, "r": {"kind": "rows"}},
     },
 }
+EXAMPLES["adapted encoder"] = {**EXAMPLES["encoder"], "adapter": {**LORA, "saves": ["heads"]}}
 ROWS = {
     f"dataset.{field}": "prepare"
     for field in ("format", "columns", "id", "text", "labels.*", "values.*", "groups.*", "fields.*", "separator")
@@ -153,7 +155,8 @@ RANKED |= {"prompt.format.*": "prepare render rank parse", "task.*": "prepare re
 REMOTELY = {"prompt.format.tolerate": "parse", "task.positive": "score", "model.*": "ask", "generation.*": "ask"}
 REMOTELY |= {"prompt.format.*": "prepare render ask parse", "task.*": "prepare render ask parse score"}
 READERS: dict[str, dict[str, str]] = {
-    "encoder": ENCODER,
+    "encoder": {**ENCODER, "adapter": ""},  # that there is none is told by the stages themselves
+    "adapted encoder": {**ENCODER, "adapter.*": "train predict"},
     "generate": PROMPTS | LOCAL | {"generation.*": "generate"},
     "rank": {**RANKED, **{n: s for n, s in PROMPTS.items() if n not in RANKED}, **LOCAL},
     "ask": {**REMOTELY, **{n: s for n, s in PROMPTS.items() if n not in REMOTELY}},
