@@ -167,7 +167,7 @@ HEAVY = (
     ),
     Session(
         "export",
-        "The adapter of a finished fine-tune for other software; a run that trains none has none.",
+        "The adapter of a finished run for other software; a run that trains none has none.",
         (Step("hsdc export run4 --to adapter", code=2),),
     ),
     Session(

@@ -214,11 +214,11 @@ def _sign(commands: argparse._SubParsersAction[_Parser]) -> None:
 
 def _export(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = (
-        "Write the adapter of a finished fine-tune as a folder that PeftModel.from_pretrained reads, with a card of "
-        "its figures and of the manifest that it comes from."
+        "Write the adapter of a finished run as a folder that PeftModel.from_pretrained reads, with a card of its "
+        "figures and of the manifest that it comes from."
     )
     parser = commands.add_parser("export", help="an adapter for other software", description=text, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", type=_name, help="a finished run of kind finetune")
+    parser.add_argument("run", metavar="RUN", type=_name, help="a finished run that has an adapter")
     _profile(parser)
     parser.add_argument("--to", required=True, metavar="FOLDER", help="a folder that is not there yet")
     merge = "write the whole model with the adapter merged into its weights, and compare what both say"

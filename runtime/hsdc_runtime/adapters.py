@@ -1,4 +1,4 @@
-"""A finished fine-tune's adapter as a folder that other software reads, with a card; or merged into its model."""
+"""A finished run's adapter as a folder that other software reads, with a card; or merged into its model."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hsdc_runtime.card import card
+from hsdc_runtime.card import adapter_output, card
 from hsdc_runtime.environment import before_the_framework
 from hsdc_runtime.inputs import only_locked, verify_inputs
 from hsdc_runtime.run import finished_record
 from hsdc_runtime.store import STORE, Damaged, Store
+from hsdc_schemas.encoder import EncoderExperiment
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.manifest import Manifest
@@ -34,16 +35,19 @@ class Exported:
 def export(
     root: Path, manifest: Manifest, to: Path, *, merge: bool, doing: Callable[[str], None] = lambda what: None
 ) -> Exported:
-    """Write a folder, whole or not at all.
+    """Write a folder, whole or not at all; of an encoder run its heads are in the adapter's file.
 
-    HsdcError where the run trains no adapter or has no record (E550), the folder is there (E551), or a merged model
-    says something else than the adapter (E552).
+    HsdcError where the run trains no adapter, has no record, or has heads that cannot be merged (E550), the folder is
+    there (E551), or a merged model says something else than the adapter (E552).
     """
     experiment = manifest.experiment
     record = finished_record(root, manifest)
-    if not isinstance(experiment, FinetuneExperiment):
+    if not isinstance(experiment, EncoderExperiment | FinetuneExperiment) or experiment.adapter is None:
         message = f"'{manifest.run}' trains no adapter; its kind is {experiment.kind}"
-        raise fail("E550", Exit.SPEC, message, None, "name a run of kind finetune")
+        raise fail("E550", Exit.SPEC, message, None, "name a run that has an adapter")
+    if merge and isinstance(experiment, EncoderExperiment):
+        message = f"'{manifest.run}' trains heads beside its adapter, for which a merged encoder has no place"
+        raise fail("E550", Exit.SPEC, message, None, "publish the adapter with its heads: without --merge")
     if record is None:
         raise fail("E550", Exit.SPEC, f"'{manifest.run}' is not finished", None, f"hsdc run {manifest.run}")
     if to.exists():
@@ -57,21 +61,21 @@ def export(
         part.rename(to)
     finally:
         shutil.rmtree(part, ignore_errors=True)
-    return Exported(to, _outputs(record, "train")["adapter"].digest, difference)
+    return Exported(to, _outputs(record, "train")[adapter_output(experiment)].digest, difference)
 
 
 def _write(
     root: Path,
     manifest: Manifest,
-    experiment: FinetuneExperiment,
+    experiment: EncoderExperiment | FinetuneExperiment,
     record: Record,
     part: Path,
     *,
     merge: bool,
     doing: Callable[[str], None],
 ) -> float | None:
-    adapter, config = (_object(root, record, "train", name) for name in ("adapter", "config"))
-    if not merge:
+    adapter, config = (_object(root, record, "train", name) for name in (adapter_output(experiment), "config"))
+    if not merge or isinstance(experiment, EncoderExperiment):
         shutil.copyfile(adapter, part / WEIGHTS)
         shutil.copyfile(config, part / CONFIG)
         return None

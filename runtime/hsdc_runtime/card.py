@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
 
+from hsdc_schemas.encoder import EncoderExperiment
 from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.metrics import Counts, Metric
@@ -13,6 +15,12 @@ from hsdc_schemas.resampling import interval
 
 WHOLE = ("f1_macro", "accuracy", "coverage")
 RATES = ("recall", "f1", "fpr")
+Adapted: TypeAlias = EncoderExperiment | FinetuneExperiment
+
+
+def adapter_output(experiment: Adapted) -> str:
+    """What the stage `train` calls the file of the adapter."""
+    return "weights" if isinstance(experiment, EncoderExperiment) else "adapter"
 
 
 def card(manifest: Manifest, record: Record, merged: float | None = None) -> str:
@@ -21,7 +29,7 @@ def card(manifest: Manifest, record: Record, merged: float | None = None) -> str
     `merged` is the largest difference of a merged model's logits from the adapter's; None where nothing was merged.
     """
     experiment = manifest.experiment
-    assert isinstance(experiment, FinetuneExperiment)
+    assert isinstance(experiment, EncoderExperiment | FinetuneExperiment)
     lines = ["---", *_front(experiment, merged is not None), "---", "", f"# {manifest.run}", ""]
     lines += [*_what(experiment, merged), "", "## Measured", ""]
     counts = counts_of(record)
@@ -36,20 +44,30 @@ def card(manifest: Manifest, record: Record, merged: float | None = None) -> str
     return "\n".join(lines) + "\n"
 
 
-def _front(experiment: FinetuneExperiment, merged: bool) -> Iterator[str]:
+def _front(experiment: Adapted, merged: bool) -> Iterator[str]:
     source = experiment.model.source
     if source.startswith("hf:"):
         yield f"base_model: {json.dumps(source.removeprefix('hf:'))}"
     if experiment.model.license:
         yield f"license: {json.dumps(experiment.model.license.lower())}"
     yield f"library_name: {'transformers' if merged else 'peft'}"
-    yield "pipeline_tag: text-generation"
+    yield f"pipeline_tag: text-{'classification' if isinstance(experiment, EncoderExperiment) else 'generation'}"
     yield "tags: [lora]"
 
 
-def _what(experiment: FinetuneExperiment, merged: float | None) -> Iterator[str]:
-    lora, task, model = experiment.adapter, experiment.task, experiment.model
+def _what(experiment: Adapted, merged: float | None) -> Iterator[str]:
+    lora, model = experiment.adapter, experiment.model
+    assert lora is not None
     named = f"`{model.source}`{f' at `{model.revision}`' if model.revision else ''}"
+    if isinstance(experiment, EncoderExperiment):
+        yield from _heads(experiment, named)
+    else:
+        yield from _asked(experiment, named, merged)
+    yield f"Rank {lora.r}, alpha {lora.alpha:g}, dropout {lora.dropout:g}, on {', '.join(lora.targets)}."
+
+
+def _asked(experiment: FinetuneExperiment, named: str, merged: float | None) -> Iterator[str]:
+    task = experiment.task
     if merged is None:
         yield f"A low-rank adapter for {named}; `PeftModel.from_pretrained(base, FOLDER)` puts it on."
     else:
@@ -57,18 +75,30 @@ def _what(experiment: FinetuneExperiment, merged: float | None) -> Iterator[str]
         yield f"compared differs by more than {merged:.2g} from the model with the adapter on it."
     yield ""
     yield f"It says of a text which `{task.target}` it has: {', '.join(f'`{label}`' for label in task.labels)}."
-    yield f"Rank {lora.r}, alpha {lora.alpha:g}, dropout {lora.dropout:g}, on {', '.join(lora.targets)}."
 
 
-def _figures(experiment: FinetuneExperiment, counts: Mapping[str, Counts]) -> Iterator[str]:
-    head = experiment.task.target
-    metrics = [Metric(head, name) for name in WHOLE]
-    metrics += [Metric(head, rate, label) for label in experiment.task.labels for rate in RATES]
-    for group in _groups(counts):
-        metrics += [Metric(head, "fpr", label, f"group={group}") for label in _meant(experiment)]
-    evaluation = experiment.evaluation
-    subset = f", subset `{evaluation.subset}`" if evaluation.subset else ""
-    yield f"On split `{evaluation.split}`{subset}; answers that cannot be read: `{evaluation.unparseable}`."
+def _heads(experiment: EncoderExperiment, named: str) -> Iterator[str]:
+    shape, encoder = experiment.head, experiment.encoder
+    between = f" of width {shape.hidden} with ReLU between them" if shape.layers > 1 else ""
+    yield f"A low-rank adapter for the encoder {named}, and classification heads that were trained beside it."
+    yield "`PeftModel.from_pretrained(AutoModel.from_pretrained(base), FOLDER)` puts the adapter on; the heads are in"
+    yield "the same file, as `base_model.model.head_NAME.NUMBER.weight`. A head takes the vector of a text of at most"
+    yield f"{encoder.max_length} tokens (pooling `{encoder.pooling}`) through {shape.layers} linear layers{between}"
+    yield "to the logits of its labels, in this order:"
+    yield ""
+    for name, head in experiment.heads.items():
+        yield f"- `{name}`: {', '.join(f'`{label}`' for label in head.labels)}"
+    yield ""
+
+
+def _figures(experiment: Adapted, counts: Mapping[str, Counts]) -> Iterator[str]:
+    metrics: list[Metric] = []
+    for head, (_, labels) in experiment.tasks.items():
+        metrics += [Metric(head, name) for name in WHOLE]
+        metrics += [Metric(head, rate, label) for label in labels for rate in RATES]
+        for group in _groups(counts):
+            metrics += [Metric(head, "fpr", label, f"group={group}") for label in _meant(experiment, labels)]
+    yield _scored(experiment)
     yield ""
     yield "| metric | " + " | ".join(f"{variant} | 95 % interval" for variant in counts) + " |"
     yield "| --- |" + " --- |" * (2 * len(counts))
@@ -90,12 +120,23 @@ def _numbers(record: Record, variants: Iterable[str]) -> Iterator[str]:
         yield f"| `{metric}` | {' | '.join(told)} |"
 
 
+def _scored(experiment: Adapted) -> str:
+    if isinstance(experiment, EncoderExperiment):
+        evaluated = experiment.evaluation
+        fitted = f"`raw` is as trained, the others were fitted on `{evaluated.fit_split}`"
+        return f"On split `{evaluated.score_split}`; {fitted}."
+    evaluation = experiment.evaluation
+    subset = f", subset `{evaluation.subset}`" if evaluation.subset else ""
+    return f"On split `{evaluation.split}`{subset}; answers that cannot be read: `{evaluation.unparseable}`."
+
+
 def _groups(counts: Mapping[str, Counts]) -> tuple[str, ...]:
     return tuple(next(iter(counts.values())).groups) if counts else ()
 
 
-def _meant(experiment: FinetuneExperiment) -> tuple[str, ...]:
-    return (experiment.task.positive,) if experiment.task.positive else experiment.task.labels
+def _meant(experiment: Adapted, labels: tuple[str, ...]) -> tuple[str, ...]:
+    positive = experiment.task.positive if isinstance(experiment, FinetuneExperiment) else None
+    return (positive,) if positive else labels
 
 
 def _number(value: float | None) -> str:
@@ -113,6 +154,6 @@ def _provenance(manifest: Manifest, record: Record) -> Iterator[str]:
     for item in manifest.inputs:
         yield f"- {item.name}: `{item.source}` `{item.digest}`"
     train = next(stage for stage in record.stages if stage.name == "train")
-    yield f"- adapter's tensors `{train.outputs['adapter'].digest}`"
+    yield f"- adapter's tensors `{train.outputs[adapter_output(manifest.experiment)].digest}`"
     spent = ", ".join(f"{name} {train.facts[name]}" for name in ("steps", "best_epoch") if name in train.facts)
     yield f"- training: {spent}"

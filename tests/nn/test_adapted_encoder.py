@@ -137,6 +137,21 @@ def test_little_is_trained_and_saved_and_all_of_it_learns(make: SimpleNamespace,
     assert [name for name in fresh if torch.equal(fresh[name], found.weights[name])] == []
 
 
+def test_the_weights_are_those_of_the_best_epoch(make: SimpleNamespace, tmp_path: Path) -> None:
+    metrics, classifier, seen = iter((0.4, 0.9, 0.1)), make.classifier(dropout=0.2), []
+
+    def observe(progress: Progress) -> None:
+        if progress.metric is not None:
+            seen.append(tensor_digests(published_with_heads(classifier)))
+
+    lessons = make.training(epochs=3, learning_rate=2e-2, rows_per_step=16)
+    judge = lambda logits: {"overall.accuracy": next(metrics)}  # noqa: E731
+    _, found = learn(make, tmp_path, classifier=classifier, training=lessons, score=judge, observe=observe)
+    assert found.best_epoch == 2
+    assert tensor_digests(found.weights) == seen[1] != seen[2]
+    assert tensor_digests(published_with_heads(classifier)) == seen[1], "it is left with the best ones"
+
+
 def test_heads_that_would_not_be_saved_are_refused(make: SimpleNamespace) -> None:
     for pooling, saves in (("mean", ()), ("attention", ("heads",)), ("attention", ("pooling",))):
         with pytest.raises(HsdcError) as raised:

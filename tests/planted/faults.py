@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from faults_of_adapters import ADAPTERS
 from faults_of_rows import ROWS
 
 
@@ -326,4 +327,4 @@ SCORES = (
         ("tests/runtime/test_refusals.py::test_rows_that_have_one_of_two_labels",),
     ),
 )
-FAULTS = (*DISK, *INPUTS, *TRAINING, *RESUMING, *SCORES, *(Fault(*row) for row in ROWS))
+FAULTS = (*DISK, *INPUTS, *TRAINING, *RESUMING, *SCORES, *(Fault(*row) for row in (*ROWS, *ADAPTERS)))

@@ -217,8 +217,8 @@ def test_without_elastic_the_number_of_processes_is_part_of_the_run(fresh: Path,
     assert "error[E438] 'base' is not elastic: the number of its processes, 3, is part of" in answer.err
 
 
-def planned(root: Path) -> dict[str, str]:
-    manifest = json.loads((root / "generated/demo/base.lock.json").read_bytes())
+def planned(root: Path, run: str = "base") -> dict[str, str]:
+    manifest = json.loads((root / f"generated/demo/{run}.lock.json").read_bytes())
     return {stage["name"]: stage["key"] for stage in manifest["stages"]}
 
 

@@ -14,7 +14,7 @@ SENTIMENTS = {"negative": ("awful", "bad", "poor"), "neutral": ("plain", "usual"
 STANCES = {"objective": ("figure", "report"), "partisan": ("party", "rally", "slogan")}
 FILLING = tuple(f"word{number}" for number in range(20))
 SIZES = {"train": 120, "validation": 60, "test": 60}
-PACKAGES = ("accelerate", "numpy", "safetensors", "scipy", "tokenizers", "torch", "transformers")
+PACKAGES = ("accelerate", "numpy", "peft", "safetensors", "scipy", "tokenizers", "torch", "transformers")
 
 BASE = """\
 hsdc: 1
