@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from hsdc_compiler.compilation import Compiled
 from hsdc_compiler.node import Node, Path, dotted
 from hsdc_compiler.parse import parse
 from hsdc_compiler.project import LOCK, SPECS
-from hsdc_compiler.sides import Side, Standing, spec_path
+from hsdc_compiler.sides import Side, spec_path
+from hsdc_compiler.state import Standing
 from hsdc_schemas.factors import ABSENT, changed_leaves, essence
 from hsdc_schemas.manifest import Input, Manifest
+from hsdc_schemas.places import manifest_path
 from hsdc_schemas.spec import SLOTS
 
 
@@ -69,6 +74,14 @@ class RunDiff:
         return only.name if self.status == "changed" and only.kind == "inherited" else ""
 
 
+class _Stage(msgspec.Struct):
+    key: str
+
+
+class _Stages(msgspec.Struct):
+    stages: tuple[_Stage, ...]
+
+
 class Comparison:
     """Compares runs that are on both sides; `pairs` maps a run of the new side to what it is on the old one."""
 
@@ -114,11 +127,17 @@ class Comparison:
             for path, before, after in values:
                 place = _place(parent.tree, path), _place(run.tree, path)
                 changes.append(Change("value", dotted(path), before, after, *place, Cause("own", name)))
-        known = {stage.key for item in self.old.runs.values() for stage in item.manifest.stages}
-        again = tuple(stage.name for stage in run.manifest.stages if stage.key not in known)
-        reused = tuple(stage.name for stage in run.manifest.stages if stage.key in known)
+        again = tuple(stage.name for stage in run.manifest.stages if stage.key not in self._keys)
+        reused = tuple(stage.name for stage in run.manifest.stages if stage.key in self._keys)
         budget = self._budget("", name)
         return RunDiff(name, "added", "", run.parent, tuple(changes), budget, again, reused, None)
+
+    @cached_property
+    def _keys(self) -> frozenset[str]:
+        """The keys of all stages on the old side, from the bytes of its manifests: nothing else is wanted of them."""
+        texts = (run.texts[manifest_path(self.profile, name)] for name, run in self.old.runs.items())
+        read = (msgspec.json.decode(bytes(text), type=_Stages) for text in texts)
+        return frozenset(stage.key for found in read for stage in found.stages)
 
     def removed(self, name: str) -> RunDiff:
         """A run that is gone."""

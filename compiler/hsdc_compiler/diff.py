@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from hsdc_compiler.comparison import Comparison, RunDiff
 from hsdc_compiler.prose import Cosmetic, Idle, texts
 from hsdc_compiler.side_inputs import OTHER, OWN, UNKNOWN
-from hsdc_compiler.sides import Side, Standing, spec_path
+from hsdc_compiler.sides import Side, spec_path
+from hsdc_compiler.state import Standing
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def diff(old: Side, new: Side, profile: str, here: Mapping[str, Standing] | None
     runs = [found.run(name) for name in sorted(pairs) if name not in same]
     runs += [found.added(name) for name in added if name not in missing]
     runs += [found.removed(name) for name in removed if name not in missing]
-    records = [*(here or {}).items(), *old.records.items(), *new.records.items()]
+    records = here or {}, old.records, new.records
     judged = [replace(run, void=_void(run, old, new, records)) for run in runs]
     shown = tuple(run for run in judged if _shown(run))
     same |= {run.run for run in judged if not _shown(run)}
@@ -84,16 +85,16 @@ def _lost(name: str, side: Side) -> bool:
     return name not in side.runs and bool(side.faults) and spec_path(name).split("/")[1][:-5] in side.named
 
 
-def _void(run: RunDiff, old: Side, new: Side, records: list[tuple[str, Standing]]) -> Standing | None:
+def _void(run: RunDiff, old: Side, new: Side, records: tuple[Mapping[str, Standing], ...]) -> Standing | None:
     """The finished record that stands on the old manifest of a run which is not the same any more."""
     if run.status == "added" or not (run.changes or run.status != "changed"):
         return None
     before = {old.runs[run.was].digest}
     before |= {old.manifests[run.was].digest} if run.was in old.manifests else set()
     after = new.runs[run.run].digest if run.run in new.runs else ""
-    if any(name == run.run and record.manifest == after for name, record in records):
+    if any(run.run in found and found[run.run].manifest == after for found in records):
         return None
-    return next((item for name, item in records if name == run.was and item.manifest in before), None)
+    return next((found[run.was] for found in records if run.was in found and found[run.was].manifest in before), None)
 
 
 def _places(run: RunDiff) -> Iterator[str]:

@@ -53,14 +53,15 @@ class Repository:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        code, found, said = self.run("rev-parse", "--show-prefix")
+        code, found, said = self.run("rev-parse", "--show-prefix", "--is-shallow-repository")
         if code:
             hint = "run hsdc diff inside a clone of the project"
             if "dubious ownership" in said:
                 hint = "the folder belongs to another user: git config --global --add safe.directory FOLDER"
             raise fail("E451", Exit.ENVIRONMENT, f"'{folder.name}' is in no git repository that git reads", hint=hint)
-        self.prefix = found.decode(errors="surrogateescape").removesuffix("\n").rstrip("/")
-        self.shallow = self.run("rev-parse", "--is-shallow-repository")[1].strip() == b"true"
+        prefix, _, shallow = found.removesuffix(b"\n").rpartition(b"\n")
+        self.prefix = prefix.decode(errors="surrogateescape").rstrip("/")
+        self.shallow = shallow == b"true"
 
     def command(self, *arguments: str) -> list[str]:
         """The whole command line for some arguments."""
@@ -124,32 +125,38 @@ class Repository:
 
 
 class Tree:
-    """The project's folder in one commit; files are read as they were committed, without filters or line ends."""
+    """The project's folder in one commit; files are read as they were committed, without filters or line ends.
 
-    def __init__(self, repository: Repository, commit: str, shown: str) -> None:
-        self.repository, self.shown = repository, shown
-        code, found, _ = repository.run("rev-parse", "--verify", "--quiet", f"{commit}:{repository.prefix}")
-        self.oid = found.decode(errors="replace").strip() if code == 0 else ""
+    `tops` are parts of it that are listed together when the first is asked for.
+    """
+
+    def __init__(self, repository: Repository, commit: str, shown: str, tops: tuple[str, ...] = ()) -> None:
+        self.repository, self.shown, self.tops = repository, shown, tops
+        self.oid = commit
+        if repository.prefix:
+            code, found, _ = repository.run("rev-parse", "--verify", "--quiet", f"{commit}:{repository.prefix}")
+            self.oid = found.decode(errors="replace").strip() if code == 0 else ""
         self._listings: dict[str, dict[str, Entry]] = {}
 
     def entries(self, top: str) -> Mapping[str, Entry]:
         """Every file and link at or below a path of one part, by its path from the project's root."""
         if top not in self._listings:
-            self._listings[top] = self._list(top) if self.oid else {}
+            self._list(self.tops if top in self.tops else (top,))
         return self._listings[top]
 
-    def _list(self, top: str) -> dict[str, Entry]:
-        code, listing, _ = self.repository.run("ls-tree", "-r", "-z", "--full-tree", self.oid, "--", top)
+    def _list(self, tops: tuple[str, ...]) -> None:
+        self._listings |= {top: {} for top in tops}
+        if not self.oid:
+            return
+        code, listing, _ = self.repository.run("ls-tree", "-r", "-z", "--full-tree", self.oid, "--", *tops)
         if code:
             raise self.repository.missing(self.shown)
-        found = {}
         for line in listing.split(b"\0")[:-1]:
             head, _, name = line.partition(b"\t")
             mode, _, oid = head.decode("ascii").split(" ")
             path = os.fsdecode(name)
             if is_plain(path):
-                found[path] = Entry(mode, oid)
-        return found
+                self._listings[path.partition("/")[0]][path] = Entry(mode, oid)
 
     def find(self, path: str) -> Entry | None:
         """The file at a path; a link, there or on the way, is an error."""

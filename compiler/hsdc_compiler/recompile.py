@@ -106,7 +106,8 @@ class _Standing:
 
     def beside(self, some: Compilation, settled: Mapping[str, Iterable[str]]) -> Compilation:
         """What was compiled, beside the runs that stand."""
-        kept = {name: self._compiled(name, self.known.runs[name]) for names in settled.values() for name in names}
+        names = (name for names in settled.values() for name in names)
+        kept = {name: as_left(self.root, self.profile, self.known, name) for name in names}
         runs = kept | {run.name: run for run in some.runs}
         assert some.trace is not None
         sources = {path: self.sources[path] for run in kept.values() for path in run.made.sources}
@@ -114,23 +115,26 @@ class _Standing:
         trace = some.trace._replace(sources={**sources, **some.trace.sources}, inputs={**inputs, **some.trace.inputs})
         return replace(some, runs=tuple(runs[name] for name in sorted(runs)), trace=trace)
 
-    def _compiled(self, name: str, run: Settled) -> Compiled:
-        paths = [f"{GENERATED}/{self.profile}/{name}{suffix}" for suffix in SUFFIXES]
-        path = manifest_path(self.profile, name)
-        return Compiled(
-            name,
-            run.digest,
-            run.experiment_digest,
-            partial(load_sealed, self.root / path, path, Manifest),
-            run.parent,
-            run.factors,
-            run.budget,
-            run.equal_to,
-            run.method,
-            {path: OnDisk(f"{self.root}/{path}") for path in paths},
-            (),
-            (),
-            (),
-            NOWHERE,
-            Made(run.sources, run.runs, run.makers, self.known.lists[run.inputs]),
-        )
+
+def as_left(root: Path, profile: str, known: Known, name: str) -> Compiled:
+    """A run that stands as it was compiled; its manifest is read where it is asked for."""
+    run = known.runs[name]
+    paths = [f"{GENERATED}/{profile}/{name}{suffix}" for suffix in SUFFIXES]
+    path = manifest_path(profile, name)
+    return Compiled(
+        name,
+        run.digest,
+        run.experiment_digest,
+        partial(load_sealed, root / path, path, Manifest),
+        run.parent,
+        run.factors,
+        run.budget,
+        run.equal_to,
+        run.method,
+        {path: OnDisk(f"{root}/{path}") for path in paths},
+        (),
+        (),
+        (),
+        NOWHERE,
+        Made(run.sources, run.runs, run.makers, known.lists[run.inputs]),
+    )

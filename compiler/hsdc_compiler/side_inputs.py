@@ -47,6 +47,18 @@ class SideLocker(Locker):
         self.tree, self.blobs, self.words = tree, blobs, words
         self.unread: dict[str, str] = {}
 
+    def comes_to(self, manifest: Manifest) -> bool:
+        """Whether this side has the inputs of a manifest, the same ones; the other side's word is not asked for."""
+        words, self.words = self.words, [pair for pair in self.words if pair[1] == OWN]
+        before = self._done, self._locked, self.unread
+        self._done, self._locked, self.unread = self._done.copy(), self._locked.copy(), self.unread.copy()
+        found = self.lock(manifest.experiment)
+        same = not found.faults and found.inputs == manifest.inputs
+        if not same:
+            self._done, self._locked, self.unread = before
+        self.words = words
+        return same
+
     def _split(self, reading: Reading, split: str, source: str) -> Input:
         try:
             self._bring(source)

@@ -13,7 +13,8 @@ from hsdc.output import inert, say, say_json
 from hsdc.terminal import show_diagnostics
 from hsdc_compiler.diff import diff
 from hsdc_compiler.project import find_root
-from hsdc_compiler.sides import read_records, read_sides
+from hsdc_compiler.sides import read_sides
+from hsdc_compiler.state import read_records
 from hsdc_schemas.errors import Exit, fail, gravest
 
 

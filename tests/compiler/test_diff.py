@@ -12,7 +12,8 @@ from hsdc_compiler.comparison import Cause, Change, RunDiff
 from hsdc_compiler.diff import Diff, diff
 from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.publish import write
-from hsdc_compiler.sides import read_records, read_sides
+from hsdc_compiler.sides import read_sides
+from hsdc_compiler.state import read_records
 from hsdc_schemas.digests import canonical
 from hsdc_schemas.factors import ABSENT
 from hsdc_schemas.manifest import sealed
