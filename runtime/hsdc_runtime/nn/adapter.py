@@ -79,8 +79,6 @@ def _thin(module: nn.Module) -> bool:
     return not list(module.children()) and any(parameter.dim() == 2 for parameter in module.parameters(recurse=False))
 
 
-
-
 def published(adapted: PeftModel) -> dict[str, Tensor]:
     """The adapter's tensors under the names that `PeftModel.from_pretrained` reads, on the CPU."""
     found = get_peft_model_state_dict(adapted, save_embedding_layers=False)
