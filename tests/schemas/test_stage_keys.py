@@ -101,6 +101,7 @@ PROMPTS = {
     "evaluation.unparseable": "parse score",
     "evaluation.background": "score",
     "prompt.format.tolerate": "parse",
+    "prompt.format.numbers": "prepare render parse score",
     "prompt.format.*": "prepare render parse",
     "task.positive": "score",
     "task.*": "prepare render parse score",
@@ -109,6 +110,7 @@ FINETUNE = {
     **{name: stages.replace("prepare", "prepare examples") for name, stages in ROWS.items()},
     **{f"prompt.{name}": "render examples" for name in BLOCKS},
     "prompt.format.tolerate": "parse parse_adapter",
+    "prompt.format.numbers": "prepare render examples parse parse_adapter score",
     "prompt.format.*": "prepare render examples parse parse_adapter",
     "task.positive": "score",
     "task.*": "prepare render examples parse parse_adapter score",
@@ -151,9 +153,11 @@ DATA = {
     **dict.fromkeys(("expect.*", "task.*", "prompt.*", "length.*", "about.*", "outputs.*"), "write"),
 }
 RANKED = {"prompt.format.tolerate": "parse", "task.positive": "score", "generation.*": ""}
-RANKED |= {"prompt.format.*": "prepare render rank parse", "task.*": "prepare render rank parse score"}
+RANKED |= {"prompt.format.numbers": "prepare render rank parse score", "prompt.format.*": "prepare render rank parse"}
+RANKED |= {"task.*": "prepare render rank parse score"}
 REMOTELY = {"prompt.format.tolerate": "parse", "task.positive": "score", "model.*": "ask", "generation.*": "ask"}
-REMOTELY |= {"prompt.format.*": "prepare render ask parse", "task.*": "prepare render ask parse score"}
+REMOTELY |= {"prompt.format.numbers": "prepare render ask parse score", "prompt.format.*": "prepare render ask parse"}
+REMOTELY |= {"task.*": "prepare render ask parse score"}
 READERS: dict[str, dict[str, str]] = {
     "encoder": {**ENCODER, "adapter": ""},  # that there is none is told by the stages themselves
     "adapted encoder": {**ENCODER, "adapter.*": "train predict"},
