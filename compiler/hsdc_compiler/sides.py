@@ -176,9 +176,12 @@ def _by_spec(runs: Iterable[str]) -> dict[str, tuple[str, ...]]:
 
 
 def _resolved(run: Compiled, found: Compilation) -> Compiled:
-    """A run that needed no compiling, with its values where a compilation resolved them for the sake of others."""
+    """A run that needed no compiling; where others stand on it, with its values as they were resolved for them."""
     known = found.resolved.get(run.name)
-    return run if known is None else run._replace(tree=known.tree)
+    if known is None:
+        return run
+    experiment = {"experiment": known.experiment}
+    return run._replace(tree=known.tree, typed=lambda: run.typed().model_copy(update=experiment))
 
 
 def _side(state: State, locker: SideLocker, found: _Found, differ: Iterable[str]) -> Side:

@@ -77,7 +77,7 @@ class _Last:
         """The runs whose specs and components stand, and their inputs as their manifests, which stand too, say it."""
         found = {}
         for name, run in self.known.runs.items():
-            if not run.makers and self.moved.isdisjoint(run.sources) and (said := self._said(name)) is not None:
+            if self.moved.isdisjoint(run.sources) and (said := self._said(name)) is not None:
                 found[name] = said
         return found
 

@@ -143,6 +143,29 @@ def test_a_link_for_a_folder_or_a_spec_is_looked_into(campaign: Campaign, tmp_pa
     assert not left(campaign, "HEAD", campaign.commit())
 
 
+def test_what_is_known_of_another_state_is_of_no_use(campaign: Campaign) -> None:
+    edit(campaign.root, "specs/run4.yaml", "3.0e-5", "4.0e-5")
+    assert left(campaign, campaign.commit()) == ALL - {"run4", "restored", "again"}
+    edit(campaign.root, "specs/run4.yaml", "4.0e-5", "-1")
+    left(campaign, campaign.commit())
+    assert compare(campaign).not_compared, "what is wrong on both sides alike is named on both"
+
+
+def test_runs_of_one_spec_are_left_together(campaign: Campaign) -> None:
+    (campaign.root / "generated/demo/grid.seed-1.lock.json").unlink()
+    assert left(campaign) == ALL - {"grid.seed-1", "grid.seed-2"}
+
+
+def test_who_makes_rows_is_asked_by_who_takes_them(campaign: Campaign) -> None:
+    taking(campaign)
+    settle(campaign)
+    campaign.commit()
+    assert left(campaign) == ALL
+    edit(campaign.root, "specs/made.yaml", "train: 0.6, validation: 0.2", "train: 0.5, validation: 0.3")
+    assert left(campaign) == ALL
+    assert {run.run for run in compare(campaign).runs} == {"made", "taker"}
+
+
 def test_an_unreadable_name_among_components_is_a_fault_of_all(campaign: Campaign) -> None:
     campaign.write("specs/datasets/a\u202eb.yaml", "hsdc: 1\n")
     left(campaign)
