@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path as FilePath
@@ -18,6 +18,10 @@ from hsdc_schemas.fields import Model, factor_mark
 from hsdc_schemas.spec import SLOTS, Execution
 
 DEFAULT = "default"
+LAID_OVER = (
+    "merge",
+    "use",
+)  # what is laid over something: changes, or a component with its own over the one it extends
 DROPPED = "dropped"  # the remark of a layer that put another section in place of the one that held the value
 
 
@@ -157,7 +161,7 @@ def _history(node: Node, rest: Path) -> Iterator[Layer]:
     if under is None:
         return
     before = under.value.get(rest[0]) if under.is_mapping else None
-    if child is not None and before is not None and node.op == "merge":
+    if child is not None and before is not None and node.op in LAID_OVER:
         return  # the child itself remembers what it replaced
     older = list(_history(under, rest))
     if older and child is None and older[0].op != "unset" and older[0].note != DROPPED:
@@ -186,7 +190,7 @@ def _reference(node: Node, rest: Path) -> Layer:
 
 def _dropped(node: Node, rest: Path) -> Layer:
     """The layer that took a value out: `$unset`, or the section that was put in place of the one that held it."""
-    if node.op != "merge":
+    if node.op not in LAID_OVER:
         return Layer(node.op, None, node.mark.source.path, node.mark.line, DROPPED)
     written = _as_written(node.mark.source, node.key, node.mark)
     while written is not None and written.is_mapping and rest and "$unset" not in written.value:
@@ -208,6 +212,9 @@ def _places(source: Source) -> dict[tuple[int, int], list[Node]]:
 
 
 def _as_written(source: Source, key: Mark, value: Mark | None) -> Node | None:
-    """The node with this key (and this place), before it was merged or resolved."""
-    nodes = _places(source).get((key.line, key.column), [])
+    """The node with this key (and this place), before it was merged or resolved; a slot's key is in another file."""
+    places = _places(source)
+    nodes: Iterable[Node] = places.get((key.line, key.column), [])
+    if key.source.path != source.path:
+        nodes = (node for found in places.values() for node in found)
     return next((node for node in nodes if value is None or node.mark[1:3] == value[1:3]), None)
