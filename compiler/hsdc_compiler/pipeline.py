@@ -110,7 +110,7 @@ def compile_project(
         compiled = _lower_all(session, layered, resolved, sorted(layered.keys() & wanted), check_only=check_only)
     cache.save()
     gone = () if names else orphans(root, profile, session.names)
-    diagnostics = sorted_diagnostics(session.faults)
+    diagnostics = sorted_diagnostics((*session.faults, *project.warnings))
     found = {
         name: Resolution(layered[name].parent, layered[name].tree, run.side.tree, run.side.experiment)
         for name, run in resolved.items()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
 
-from hsdc_compiler.merge import merge
+from hsdc_compiler.merge import Report, merge
 from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as Path_
 from hsdc_compiler.parse import parse
@@ -71,6 +71,7 @@ class Project:
         self.overlay = overlay or {}
         self._documents: dict[str, Document] = {}
         self._bodies: dict[str, Document] = {}  # of components that extend another, by path
+        self.warnings: list[Diagnostic] = []  # about them
         self.seen: dict[str, Seen] = {path: seen(str(root), path) for path in LOCAL}
         self._plain: set[str] = set()  # regular files that no link leads to
 
@@ -149,7 +150,7 @@ class Project:
                 raise fail("E306", Exit.SPEC, message, place, "write a component without 'extends' that holds it all")
             parent = self._document(f"{SPECS}/{SLOTS[slot][0]}/{extends.value}.yaml", slot, extends.value)
             base = self._derived(slot, parent, (*trail, extends.value))
-            self._bodies[document.path] = _changed(document, base)
+            self._bodies[document.path] = _changed(document, base, self.warnings.append)
         return self._bodies[document.path]
 
     @cache  # noqa: B019 - a project lives as long as one compilation
@@ -194,7 +195,7 @@ def _nearest(node: Node, known: tuple[str, ...]) -> str:
     return did_you_mean(str(node.value), known)
 
 
-def _changed(document: Document, base: Document) -> Document:
+def _changed(document: Document, base: Document, warn: Report) -> Document:
     """A component that extends another: its base's values with its changes merged in."""
     entries = document.node.value
     faults: list[Diagnostic] = []
@@ -207,10 +208,16 @@ def _changed(document: Document, base: Document) -> Document:
     body = base.body
     if change is not None and not (change.is_mapping and not any(key.startswith("$") for key in change.value)):
         faults.append(Diagnostic("E307", Exit.SPEC, "'change' is a mapping of fields", change.mark.place()))
-    elif change is not None:
+    elif change is not None and change.value:
         body = merge(body, change, faults.append)
+    else:
+        message = f"'{document.name}' is what '{base.name}' is: it changes nothing"
+        hint = f"use '{base.name}' itself, or write what differs under 'change'"
+        faults.append(Diagnostic("W315", Exit.SPEC, message, entries["extends"].mark.place(), hint, (), "warning"))
     if any(fault.severity == "error" for fault in faults):
         raise HsdcError(faults)
+    for fault in faults:
+        warn(fault)
     prose = {key: entries[key] for key in ("title", "notes") if key in entries}
     return replace(document, node=body._replace(value={**body.value, **prose}))
 

@@ -23,6 +23,8 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 _HINTS = {  # by what both parsers say, where that alone helps nobody
     "mapping values are not allowed": "quote a text that holds ': '",
 }
+BRACES = 'quote a text that begins with {{: "{{ text }}"'
+_TEMPLATE = re.compile(r"[-:,[] *\{\{")  # where a value begins
 NO_CHARACTER = "an escape that is no character: half of a surrogate pair, or beyond U+10FFFF"
 _TAG = "tag:yaml.org,2002:"
 _CORE = frozenset(_TAG + name for name in ("str", "int", "float", "bool", "null"))
@@ -51,7 +53,15 @@ def _syntax(source: Source, error: yaml.MarkedYAMLError) -> HsdcError:
         problem, hint = "a tab where spaces are expected", "indent with spaces"
     if problem.startswith("found invalid Unicode character escape code"):
         return fail("E111", Exit.SPEC, NO_CHARACTER, place, "write the character itself")
+    if not hint and _TEMPLATE.search(place.text):
+        hint = BRACES
     return fail("E103", Exit.SPEC, f"not YAML: {problem}", place, hint)
+
+
+def _read_as(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return "true or false"
+    return "null" if value is None else "a number"
 
 
 class _Builder:
@@ -138,7 +148,9 @@ class _Builder:
         if len(self.stack) >= MAX_DEPTH:
             raise fail("E108", Exit.SPEC, f"nested deeper than {MAX_DEPTH} levels", mark.place())
         if self.waits_for_key():
-            self.fault(event, "E109", "a key must be a single string")
+            what = "a mapping" if type(container) is dict else "a list"
+            hint = BRACES if _TEMPLATE.search(self.source.line(mark.line)) else "write one name before the colon"
+            self.fault(event, "E109", f"{what} stands where a key is expected", hint)
             self.keys[-1] = ("?", mark)
             self.stack.append((container, mark, None))
         else:
@@ -172,9 +184,15 @@ class _Builder:
         if text == "<<" and event.implicit[0]:
             self.fault(event, "E104", "a merge key (<<) is not allowed", "use 'extends' or a component")
         elif event.tag is not None and event.tag in _CORE and event.tag != f"{_TAG}str":
-            self.fault(event, "E109", f"the key {text[:60]} is not a string", "remove the tag")
-        elif event.implicit[0] and type(resolve(text)) is not str:
-            self.fault(event, "E109", f"the key {text[:60] or '(empty)'} is not a string", f'quote it: "{text[:60]}"')
+            hint = "remove the tag" if type(resolve(text)) is str else f'write it as a text: "{text[:60]}"'
+            self.fault(
+                event, "E109", f"the key {text[:60]} is tagged !!{event.tag.removeprefix(_TAG)}; keys are texts", hint
+            )
+        elif event.implicit[0] and type(value := resolve(text)) is not str:
+            hint = f'quote it: "{text[:60]}"' if text else "write a name before the colon"
+            self.fault(
+                event, "E109", f"the key {text[:60] or '(none)'} reads as {_read_as(value)}; keys are texts", hint
+            )
         elif text in self.stack[-1][0]:
             first = self.stack[-1][0][text].key
             message = f"the key '{text[:60]}' stands here a second time"
