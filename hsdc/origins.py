@@ -18,10 +18,7 @@ from hsdc_schemas.fields import Model, factor_mark
 from hsdc_schemas.spec import SLOTS, Execution
 
 DEFAULT = "default"
-LAID_OVER = (
-    "merge",
-    "use",
-)  # what is laid over something: changes, or a component with its own over the one it extends
+LAID_OVER = ("merge", "use")  # changes over what is inherited, and a component over the one that it extends
 DROPPED = "dropped"  # the remark of a layer that put another section in place of the one that held the value
 
 

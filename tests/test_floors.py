@@ -41,7 +41,18 @@ VALUES |= {"block", "stream", "stamp", "known", "committed", "project", "diagnos
 VALUES |= {"encoder_rules", "prompt_rules", "finetune_rules", "adapter_rules", "data_rules"}
 VALUES |= {"templates", "patterns"}
 # of the compiler, no passes: may call passes
-ORDER = {"__init__", "families", "side_inputs", "pipeline", "publish", "project", "recompile", "sides"}
+ORDER = {
+    "__init__",
+    "families",
+    "side_inputs",
+    "pipeline",
+    "publish",
+    "project",
+    "recompile",
+    "sides",
+    "state",
+    "untouched",
+}
 ORDER |= {"comparison", "prose", "diff", "edit", "layout"}
 FACE_IMPORTS = {"argparse", "getopt", "optparse"}
 FACE_NAMES = {"print", "input", "exit", "quit", "SystemExit"}

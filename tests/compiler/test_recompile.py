@@ -107,7 +107,9 @@ EDITS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
         ON_CORPUS,
     ),
     "a component that extends": (
-        lambda root: edit(root, "specs/datasets/small.yaml", "test: file:data/other", "test: file:data/corpus"),
+        lambda root: edit(
+            root, "specs/datasets/small.yaml", "test: file:data/other/test", "test: file:data/other/train"
+        ),
         {"mixed"},
     ),
     "a component that nobody uses": (lambda root: put(root / "specs/models/idle.yaml", "hsdc: 1\n"), set()),
