@@ -13,13 +13,19 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from hsdc_runtime.making.shapes import ENCODING, NUL, Columns, Fittings, Rejected
+from hsdc_runtime.making.shapes import EMPTY, ENCODING, NUL, Columns, Fittings, Rejected
 from hsdc_schemas.errors import Exit, Place, did_you_mean, fail
 from hsdc_schemas.making import FieldShape, Shape
 from hsdc_schemas.records import MAX_ROW_BYTES
 from hsdc_schemas.rows import COMPRESSED, MOST_BYTES
 
 LONG, CELLS = "E615", "E602"
+OTHERS = (  # what a file of text must not begin with, and what to do about it
+    (b"\xef\xbb\xbf", "begins with a byte order mark", "save the file as UTF-8 without a mark"),
+    (b"\xff\xfe", "is UTF-16, not UTF-8", "save the file as UTF-8"),
+    (b"\xfe\xff", "is UTF-16, not UTF-8", "save the file as UTF-8"),
+    (b"PAR1", "is a Parquet file, and not one of text", "declare 'format: parquet'"),
+)
 BLOCK = 1 << 18  # bytes of lines that are decoded at once
 BATCH = 2048  # records, where they come one by one
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -55,6 +61,10 @@ def batches(path: Path, name: str, format: str, fittings: Fittings, shapes: tupl
 def _require_plain(path: Path, name: str, format: str) -> None:
     with path.open("rb") as file:
         begins = file.read(8)
+    if format != "parquet":
+        for sign, what, hint in OTHERS:
+            if begins.startswith(sign):
+                raise fail(ENCODING, Exit.NO, f"'{name}' {what}", Place(name, 1), hint)
     for sign, what in COMPRESSED.items():
         if begins.startswith(sign):
             message = f"'{name}' is compressed ({what}), and compressed files are not read"
@@ -126,6 +136,8 @@ def _list(path: Path, name: str, fittings: Fittings) -> Found:
         found = msgspec.json.decode(data, type=list[msgspec.Raw])
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         hint = "write the file as one list of objects, or declare 'format: jsonl' for one object a line"
+        if "invalid character" in str(error):
+            hint = "mend it there; NaN and Infinity are no numbers of JSON, and texts stand in double quotes"
         message = f"'{name}' is no JSON list: {str(error).replace('`', chr(39))}"
         raise fail("E623", Exit.NO, message, _where(name, data, str(error)), hint) from None
     at, line = 0, 1
@@ -198,6 +210,8 @@ def _require_header(name: str, header: list[str], shapes: tuple[Shape, ...]) -> 
     if all(fault for (fault, _), _ in faults):
         (message, odd), known = faults[0]
         hint = did_you_mean(odd[:64], known) if odd else "add it, or declare 'required: false'"
+        if len(header) == 1 < len(known):
+            hint = "part the cells by commas for 'format: csv', by tabs for 'format: tsv'"
         raise fail("E621", Exit.NO, f"the header fits no shape: {message}", Place(name, 1), hint)
 
 
@@ -214,8 +228,11 @@ def _misses(shape: Shape, header: list[str]) -> tuple[str, str]:
 def _row(
     cells: list[str], readers: Sequence[tuple[list[str], Callable[[str], Any]]], fittings: Fittings
 ) -> Columns | Rejected:
+    if not cells:
+        return Rejected(EMPTY, "the line is empty", "remove it")
     if len(cells) != len(readers):
-        hint = "put a cell that holds the delimiter in quotes"
+        fewer = len(cells) < len(readers)
+        hint = "give it every cell, blank ones too" if fewer else "put a cell that holds the delimiter in quotes"
         return Rejected(CELLS, f"the row has {len(cells)} cells, the header {len(readers)}", hint)
     whole = "".join(cells)
     if not whole.isascii():

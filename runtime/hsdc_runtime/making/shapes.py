@@ -310,5 +310,8 @@ def _rejected(error: Exception, known: tuple[str, ...]) -> Rejected:
         wanted = " or ".join(_KINDS.get(kind, kind) for kind in found[1].split(" | "))
         what = f"'{place}'" if place else "the record"
         message = f"{what} is {_KINDS.get(found[2], found[2])}, not {wanted}"
-        return Rejected(TYPE if place else EMPTY, message)
+        list_of_all = "declare 'format: json' for a file that is one list" if found[2] == "array" and not place else ""
+        return Rejected(TYPE if place else EMPTY, message, list_of_all)
+    if said == "Number out of range":
+        return Rejected(TYPE, f"'{place}' is larger than numbers are")
     return Rejected(TYPE, f"{said.replace('`', chr(39))[:200]}{where}")

@@ -6,8 +6,10 @@ from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate, islice
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -48,9 +50,9 @@ def read_records(work: Work) -> Made:
                 file.write(lines)
     reader.require(corpus["rejects"])
     if repetitions := reader.repetitions(path):
-        raise HsdcError(repetitions)
+        path = reader.without(path, repetitions, corpus["rejects"].get(TWICE, 0))
     Layout(types(shapes, names), reader.counts).write(layout)
-    facts = {"sources": reader.counts, "columns": list(names), "rows": len(reader.keys)}
+    facts = {"sources": reader.counts, "columns": list(names), "rows": reader.count}
     return Made({"rows": path, "layout": layout}, facts)
 
 
@@ -64,7 +66,9 @@ class _Reader:
         self._reasons: Counter[str] = Counter()
         self._starts: list[int] = []
         self._places: list[tuple[str, Sequence[int]]] = []
-        self.counts: dict[str, dict[str, object]] = {}
+        sources = work.experiment["corpus"]["sources"].values()
+        self._numbered = {source["source"] for source in sources if source["format"] == "parquet"}  # without lines
+        self.counts: dict[str, dict[str, Any]] = {}
         self.keys = array("q")
 
     def rows(self, name: str, shown: str, found: Iterator[Batch]) -> Iterator[bytes]:
@@ -121,14 +125,19 @@ class _Reader:
             message = f"more than {MOST_REJECTED:,} records are rejected; the first: {self._faults[0][0].message}"
             raise fail("E629", Exit.NO, message, self._faults[0][1], "declare the shape that the records have")
 
+    @property
+    def count(self) -> int:
+        """The rows that are kept."""
+        return sum(counts["kept"] for counts in self.counts.values())
+
     def require(self, allowed: Mapping[str, int]) -> None:
         """HsdcError where records are rejected that may not be."""
         faults = [found for found in self._faults if self._reasons[found[0].code] > allowed.get(found[0].code, 0)]
         told = [Diagnostic(fault.code, Exit.NO, fault.message, place, fault.hint) for fault, place in faults[:SHOWN]]
-        total = sum(count for code, count in self._reasons.items() if count > allowed.get(code, 0))
-        if total > len(told):
-            hint = "mend the records, declare a shape that fits them, or allow so many under 'rejects'"
-            told.append(Diagnostic("E417", Exit.NO, f"{total - len(told)} more records are rejected", None, hint))
+        shown = Counter(fault.code for fault in told)
+        for code, count in sorted(self._reasons.items()):
+            if count > max(allowed.get(code, 0), 0 if code in allowed else shown[code]):
+                told.append(_too_many(code, count, allowed.get(code, 0)))
         if told:
             raise HsdcError(told)
 
@@ -138,28 +147,56 @@ class _Reader:
         source, lines = self._places[batch]
         return Place(source, lines[number - self._starts[batch]])
 
-    def repetitions(self, path: Path) -> list[Diagnostic]:
-        """Ids that stand twice: told from eight bytes each, and looked at again where these say so."""
+    def repetitions(self, path: Path) -> dict[int, tuple[str, int]]:
+        """Rows whose id stands earlier, with it and that row: told from eight bytes each, looked at again then."""
         values = np.frombuffer(self.keys, dtype=np.int64).astype(np.uint64) if self.keys else np.zeros(0, np.uint64)
         suspects = values[repeated(values)]
         if not len(suspects):
-            return []
+            return {}
         first: dict[str, int] = {}
-        found: list[Diagnostic] = []
+        found: dict[int, tuple[str, int]] = {}
         suspected, number = np.isin(values, suspects), 0
         for rows in batches_of(path):
             for row in rows:
                 if suspected[number]:
                     before = first.setdefault(row[self._id], number)
                     if before != number:
-                        found.append(self._twice(row[self._id], number, before))
+                        found[number] = row[self._id], before
                 number += 1
-            if len(found) >= SHOWN:
-                break
-        return found[:SHOWN]
+        return found
 
-    def _twice(self, identity: str, number: int, before: int) -> Diagnostic:
+    def without(self, path: Path, twice: Mapping[int, tuple[str, int]], allowed: int) -> Path:
+        """The rows without those whose id stands earlier, which are rejected; HsdcError where so many may not be."""
+        if len(twice) > allowed:
+            told = [self._twice(number, *found) for number, found in islice(twice.items(), SHOWN)]
+            if allowed or len(twice) > SHOWN:
+                told.append(_too_many(TWICE, len(twice), allowed))
+            raise HsdcError(told)
+        ends = list(accumulate(counts["kept"] for counts in self.counts.values()))
+        gone = Counter(bisect_right(ends, number) for number in twice)
+        for number, counts in enumerate(self.counts.values()):
+            if gone[number]:
+                counts["kept"] -= gone[number]
+                counts["rejected"] = dict(sorted({**counts["rejected"], TWICE: gone[number]}.items()))
+        made, encode, number = path.with_name("kept.jsonl"), msgspec.json.Encoder().encode_lines, 0
+        with made.open("wb") as file:
+            for rows in batches_of(path):
+                file.write(encode([row for at, row in enumerate(rows, number) if at not in twice]))
+                number += len(rows)
+        return made
+
+    def _twice(self, number: int, identity: str, before: int) -> Diagnostic:
         here, there = self.place(number), self.place(before)
-        where = f"line {there.line}" if here.path == there.path else f"line {there.line} of {there.path}"
-        message = f"the id {shown(identity)} is that of {where}"
-        return Diagnostic(TWICE, Exit.NO, message, here, "give every row its own id", ((message, there),))
+        word = "row" if there.path in self._numbered else "line"
+        where = f"{word} {there.line}" if here.path == there.path else f"{word} {there.line} of {there.path}"
+        hint = "give every row its own id"
+        return Diagnostic(
+            TWICE, Exit.NO, f"the id {shown(identity)} is that of {where}", here, hint, (("it stands here", there),)
+        )
+
+
+def _too_many(code: str, count: int, allowed: int) -> Diagnostic:
+    message = f"{count:,} records in all are rejected for {code}"
+    message += f", and 'rejects' of the corpus allows {allowed:,}" if allowed else ""
+    hint = "mend the records, declare a shape that fits them, or allow so many under 'rejects'"
+    return Diagnostic("E417", Exit.NO, message, None, hint)
