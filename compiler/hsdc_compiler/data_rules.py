@@ -10,6 +10,7 @@ from hsdc_compiler.prompt_rules import examples_of, template, templates_of
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.making import (
     AtLeast,
+    Between,
     ChatOutput,
     DataExperiment,
     DrawnSplits,
@@ -26,6 +27,7 @@ from hsdc_schemas.patterns import pattern_fault
 from hsdc_schemas.rows import REASONS
 
 NUMBERS = ("number", "integer")
+NONE = "allows nothing: its minimum is more than its maximum"
 _SINGLE = ("text", *NUMBERS, "truth")
 _KINDS = {"text": "texts", "number": "numbers", "integer": "integers", "truth": "truths", "texts": "lists of texts"}
 
@@ -68,7 +70,7 @@ def _contradiction(field: FieldShape) -> str:
         return f"lists texts that are allowed, and holds {_KINDS[field.type]}"
     if (field.minimum is not None or field.maximum is not None) and field.type not in NUMBERS:
         return f"has bounds, and holds {_KINDS[field.type]}"
-    return ""
+    return "" if _met(field.minimum, field.maximum) else NONE
 
 
 def types(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
@@ -96,6 +98,9 @@ def types(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
                 f"'{item.kind}' looks at {_KINDS[wanted[0]]}, and '{item.column}' holds {_KINDS[found[item.column]]}"
             )
             yield fault(node, "E738", message, ("column",), "name another column, or mend the field's 'type'")
+        if isinstance(item, Length) and not _met(item.minimum, item.maximum):
+            node = written.value[position] if written is not None and written.is_sequence else tree
+            yield fault(node, "E738", f"'{item.kind}' {NONE}", ("minimum",), "exchange the two")
 
 
 def _type(shape: Shape, column: str) -> str:
@@ -183,6 +188,24 @@ def splits(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
             if name not in (*names, "all"):
                 message, hint = f"no split '{name}' is made", did_you_mean(name, names)
                 yield fault(tree, "E734", message, (*path, "rows", name), hint, at_key=True)
+        for place, bounds in _bounds(path, expect):
+            if not _met(bounds.minimum, bounds.maximum):
+                yield fault(tree, "E734", f"'{place[-1]}' {NONE}", place, "exchange the two")
+            elif "shares" in place and not _met(bounds.minimum, 1.0):
+                message = f"'{place[-1]}' would be more than all: shares are from 0 to 1"
+                yield fault(tree, "E734", message, place, "write 0.9 for 90 %")
+
+
+def _met(least: float | None, most: float | None) -> bool:
+    """Whether something can be within bounds."""
+    return least is None or most is None or least <= most
+
+
+def _bounds(path: Path, expect: Expect) -> Iterator[tuple[Path, Between]]:
+    yield from (((*path, "rows", name), bounds) for name, bounds in expect.rows.items())
+    for kind, table in (("counts", expect.counts), ("shares", expect.shares)):
+        for column, values in table.items():
+            yield from (((*path, kind, column, value), bounds) for value, bounds in values.items())
 
 
 def _expected(experiment: DataExperiment) -> tuple[tuple[Path, Expect], ...]:

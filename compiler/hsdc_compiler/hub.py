@@ -30,13 +30,13 @@ ATTEMPTS: Final = {"HEAD": 1, "GET": 4}
 
 _PAGES = 20
 _LAST = "config.json"
-_CONNECT = "connect to the hub (or set HF_ENDPOINT) and run hsdc compile again, or bind another model in a profile"
+_CONNECT = "connect to the hub (or set HF_ENDPOINT) and run hsdc compile again, or bind another one in a profile"
 _AGAIN = "run hsdc compile again"
 _TOKEN = "set HF_TOKEN to a token that may read it"
 _REASONS: Final = (
     ("OfflineModeIsEnabled", "HF_HUB_OFFLINE forbids to ask {hub}", f"unset HF_HUB_OFFLINE; {_CONNECT}"),
     ("GatedRepoError", "{hub} gives it only to those who accepted its terms", f"accept them there, and {_TOKEN}"),
-    ("DisabledRepoError", "{hub} has disabled it", "bind another model in a profile"),
+    ("DisabledRepoError", "{hub} has disabled it", "bind another one in a profile"),
     ("RevisionNotFoundError", "{hub} has no such revision of it", "write as 'revision' a commit of its history"),
     ("RepositoryNotFoundError", "{hub} has no such repository, or shows it to few", f"mend 'source', or {_TOKEN}"),
     ("ProxyError", "the proxy on the way to {hub} refuses", "mend HTTP_PROXY, HTTPS_PROXY or NO_PROXY"),
@@ -124,7 +124,7 @@ def _require(names: tuple[str, ...], files: Mapping[str, _Listed], *, data: bool
         if names[0] not in files:
             raise _NotHadError(f"it holds no '{names[0]}'", "mend 'files', or take a revision that has it")
         return
-    other = "take a revision that has it, or bind another model in a profile"
+    other = "take a revision that has it, or bind another one in a profile"
     if _LAST not in names:
         raise _NotHadError("it holds no config.json", other)
     if not any(name.endswith(".safetensors") for name in names):

@@ -207,6 +207,10 @@ def profile(experiment: Asked, execution: Execution, tree: Node) -> Iterator[Dia
         message = "labels cannot be ranked through an endpoint, which gives text alone"
         hint = "write 'method: generate', or 'allows: [generate]' with a profile that says 'answer: generate'"
         yield fault(tree, "E718", message, ("answer", "method"), hint)
+    if isinstance(experiment.model, Endpoint) and execution.requests.most_cost and experiment.model.prices is None:
+        message = "the profile caps what asking costs, and the endpoint has no prices, so nobody knows what is spent"
+        hint = "add 'prices: {input_per_million: …, output_per_million: …}' to the model, or take 'most_cost' out"
+        yield fault(tree, "E740", message, ("model",), hint)
 
 
 RULES: tuple[Callable[[Asked, Node], Iterator[Diagnostic]], ...] = (

@@ -8,7 +8,7 @@ from functools import wraps
 from typing import Any
 
 from jinja2 import StrictUndefined
-from jinja2.exceptions import SecurityError
+from jinja2.exceptions import SecurityError, TemplateRuntimeError
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -24,7 +24,7 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset(("*", "**", "%"))
 
     def __init__(self) -> None:
-        super().__init__(undefined=StrictUndefined, keep_trailing_newline=True)
+        super().__init__(undefined=StrictUndefined, keep_trailing_newline=True, finalize=_said)
         self.filters = {name: _measured(name, call) for name, call in self.filters.items()}
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
@@ -38,6 +38,13 @@ class PromptEnvironment(ImmutableSandboxedEnvironment):
         if getattr(method, "__name__", "").startswith("format"):
             _require_widths(getattr(method, "__self__", None))
         return super().call(context, obj, *args, **kwargs)
+
+
+def _said(value: Any) -> Any:
+    """What an expression shows: null is no text, and 'None' in a text would be taken for one."""
+    if value is None:
+        raise TemplateRuntimeError("it shows a value that is null")
+    return value
 
 
 def _too_much(operator: str, left: Any, right: Any) -> bool:

@@ -214,7 +214,11 @@ class About(Model):
 
     name: str = Field("", max_length=200, description="What the data set is called.")
     description: str = Field("", description="What it holds and what it is for.")
-    license: str = Field("", description="Under which terms it is given, as SPDX writes them.", examples=["Apache-2.0"])
+    license: str = Field(
+        "",
+        description="Under which terms it is given, as SPDX writes them; by default those of all sources.",
+        examples=["Apache-2.0"],
+    )
     url: str = Field("", description="Where it is described.")
 
 

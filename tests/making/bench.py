@@ -22,7 +22,7 @@ PLAIN = {
     "fields": {"id": {}, "text": {}, "label": {"allowed": ["hate", "normal"]}, "score": {"type": "number"}},
     "columns": {name: name for name in ("id", "text", "label", "score")},
 }
-CORPUS = ("shapes", "sources", "rejects")
+CORPUS = {"shapes": "shapes", "sources": "sources", "rejects": "rejects", "corpus_expect": "expect"}
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ def experiment(value: Mapping[str, Any]) -> dict[str, Any]:
     }
     whole = {
         "kind": "data",
-        "corpus": {**corpus, **{name: item for name, item in value.items() if name in CORPUS}},
+        "corpus": {**corpus, **{CORPUS[name]: item for name, item in value.items() if name in CORPUS}},
         "splits": {"kind": "source"},
         "leakage": {"exact": "allow", "similar": "allow"},
         "outputs": {"rows": {"kind": "rows"}},

@@ -161,7 +161,7 @@ def test_a_fault_is_told_at_its_line(tmp_path: Path, line: str, code: str, told:
 def test_rejected_records_are_allowed_by_reason_and_count(tmp_path: Path) -> None:
     write(tmp_path, [row(1), {**row(2), "odd": 1}, row(3), {**row(4), "odd": 1}, {**row(5), "label": "other"}])
     for rejects, codes in (
-        ({"E613": 1}, ["E613", "E606", "E613"]),
+        ({"E613": 1}, ["E417", "E613", "E606", "E613"]),
         ({"E613": 2}, ["E606"]),
         ({"E606": 7}, ["E613", "E613"]),
     ):
@@ -170,6 +170,53 @@ def test_rejected_records_are_allowed_by_reason_and_count(tmp_path: Path) -> Non
         assert sorted(fault.code for fault in caught.value.diagnostics) == sorted(codes)
     made = Bench(tmp_path, {"rejects": {"E606": 1, "E613": 2}}).run("read")["read"]
     assert made.facts["sources"]["all"] == {"read": 5, "kept": 2, "rejected": {"E606": 1, "E613": 2}}
+    with pytest.raises(HsdcError, match="2 records in all are rejected for E613, and 'rejects' of the corpus allows 1"):
+        Bench(tmp_path, {"rejects": {"E606": 1, "E613": 1}}).run("read")
+
+
+def test_so_many_are_rejected_for_a_reason(tmp_path: Path) -> None:
+    write(tmp_path, [row(1), *({**row(n), "odd": 1} for n in range(2, 60))])
+    with pytest.raises(HsdcError) as caught:
+        Bench(tmp_path, {}).run("read")
+    total, *lines = caught.value.diagnostics
+    assert (total.code, total.message) == ("E417", "58 records in all are rejected for E613")
+    assert [fault.place and fault.place.line for fault in lines] == list(range(2, 22))
+
+
+def test_rows_whose_id_stands_earlier_are_rejected_where_so_many_may_be(tmp_path: Path) -> None:
+    write(tmp_path, [row(1), row(2), row(1, text="again"), row(3)], "one.jsonl")
+    write(tmp_path, [row(2, text="elsewhere"), row(4)], "two.jsonl")
+    sources = {
+        name: {"source": f"file:{name}.jsonl", "format": "jsonl", "shapes": ["plain"]} for name in ("one", "two")
+    }
+    with pytest.raises(HsdcError, match="2 records in all are rejected for E604, and 'rejects' of the corpus allows 1"):
+        Bench(tmp_path, {"sources": sources, "rejects": {"E604": 1}}).run("read")
+    made = Bench(tmp_path, {"sources": sources, "rejects": {"E604": 2}}).run()
+    assert made["read"].facts["sources"] == {
+        "one": {"read": 4, "kept": 3, "rejected": {"E604": 1}},
+        "two": {"read": 2, "kept": 1, "rejected": {"E604": 1}},
+    }
+    assert made["write"].facts["splits"]["two"] == {"read": 2, "kept": 1, "filtered": {}, "rejected": {"E604": 1}}
+    written = made["write"].files["rows.all"].read_text().splitlines()
+    assert [(item["id"], item["text"]) for item in map(json.loads, written)] == [
+        ("r1", "text 1"), ("r2", "text 2"), ("r3", "text 3"), ("r4", "text 4"),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("begins", "told"),
+    [
+        (b"\xef\xbb\xbf", "begins with a byte order mark"),
+        (b"\xff\xfe", "is UTF-16, not UTF-8"),
+        (b"\xfe\xff", "is UTF-16, not UTF-8"),
+        (b"PAR1", "is a Parquet file, and not one of text"),
+    ],
+)
+@pytest.mark.parametrize("format", ["jsonl", "json", "csv"])
+def test_a_file_in_another_encoding_is_told_at_once(tmp_path: Path, begins: bytes, told: str, format: str) -> None:
+    (tmp_path / "a").write_bytes(begins + GOOD.encode())
+    with pytest.raises(HsdcError, match=f"'rows' {told}"):
+        read(tmp_path / "a", format)
 
 
 def test_bytes_that_are_not_utf8_are_told_at_their_line(tmp_path: Path) -> None:
@@ -184,6 +231,8 @@ def test_bytes_that_are_not_utf8_are_told_at_their_line(tmp_path: Path) -> None:
     ("text", "code", "line"),
     [
         ("id,text,label,score\na,b,hate,1\na2,b,c,hate,1\n", "E602", 3),
+        ("id,text,label,score\na,b,hate,1\n\nc,b,hate,1\n", "E611", 3),
+        ("id;text;label;score\na;b;hate;1\n", "E621", 1),
         ("id,text,label,score\na,b,hate,nan\n", "E614", 2),
         ("id,text,label,score\na,b,hate,1_0\n", "E614", 2),
         ('id,text,label,score\na,"b\nc",hate,1\nb,"x,hate,1\n', "E622", 4),

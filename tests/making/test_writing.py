@@ -102,20 +102,53 @@ def test_every_format_holds_the_same_rows(tmp_path: Path) -> None:
 def test_pairs_are_templates_over_the_columns_in_a_sandbox(tmp_path: Path) -> None:
     pairs = {
         "kind": "pairs",
-        "prompt": "Q {{ text }} ({{ score }})",
+        "prompt": "Q {{ text }} ({{ score or 'none' }})",
         "response": "{{ label }}{% if reasoning %}!{% endif %}",
     }
     (found,) = bench(tmp_path, outputs={"pairs": pairs}).rows("pairs").values()
     assert found[1:] == [
-        {"prompt": "Q two (None)", "response": "normal"},
+        {"prompt": "Q two (none)", "response": "normal"},
         {"prompt": "Q null (3.0)", "response": "normal!"},
     ]
-    for template, told in (("{{ mood }}", "'mood' is undefined"), ("{{ text.__class__.__mro__ }}", "unsafe")):
+    faults = {"{{ mood }}": "row 'a': the template 'response' fails: 'mood' is undefined"}
+    faults |= {
+        "{{ text.__class__.__mro__ }}": "unsafe",
+        "{{ reasoning }}": "row 'b': the template 'response' fails: it",
+    }
+    for template, told in faults.items():
         with pytest.raises(HsdcError) as caught:
             bench(tmp_path, outputs={"pairs": {**pairs, "response": template}}).run()
         (fault,) = caught.value.diagnostics
         assert fault.code == "E446"
         assert told in fault.message
+
+
+def test_the_licence_is_that_of_the_sources_unless_another_is_stated(tmp_path: Path) -> None:
+    source = {"source": "file:rows.jsonl", "format": "jsonl", "shapes": ["post"], "split": "train"}
+    for of_source, of_run, told in (("MIT", "", "MIT"), ("MIT", "0BSD", "0BSD"), ("", "", "none stated")):
+        sources = {"all": {**source, "license": of_source}}
+        made = bench(tmp_path, sources=sources, about={"license": of_run}).run()["write"].files
+        assert f"\nLicence: {told}\n" in made["card"].read_text("utf-8")
+        assert json.loads(made["croissant"].read_bytes()).get("license", "none stated") == told
+
+
+def test_a_split_without_rows_is_an_error_unless_it_is_expected(tmp_path: Path) -> None:
+    filters = [{"kind": "one_of", "column": "label", "values": ["hat"]}]
+    with pytest.raises(HsdcError) as caught:
+        bench(tmp_path, filters=filters).run()
+    (fault,) = caught.value.diagnostics
+    assert (fault.code, fault.message) == ("E619", "rows of train: 0, expected at least 1")
+    made = bench(tmp_path, filters=filters, expect={"rows": {"train": {"minimum": 0}}}).run()
+    assert made["write"].facts["rows"] == {"train": 0}
+
+
+def test_what_a_corpus_expects_stands_beside_what_the_run_does(tmp_path: Path) -> None:
+    of_corpus = {"counts": {"label": {"hate": {"minimum": 2}}}}
+    asked = bench(tmp_path, expect={"rows": {"train": {"maximum": 2}}}).experiment
+    with pytest.raises(HsdcError) as caught:
+        Bench(tmp_path, {**asked, "corpus_expect": of_corpus}).run()
+    told = [fault.message for fault in caught.value.diagnostics]
+    assert told == ["rows of train: 3, expected at most 2", "rows with label 'hate': 1, expected at least 2"]
 
 
 def test_the_card_and_the_metadata_tell_what_is_there(tmp_path: Path) -> None:

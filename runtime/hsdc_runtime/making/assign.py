@@ -78,21 +78,21 @@ def _most_frequent(units: np.ndarray, strata: np.ndarray) -> np.ndarray:
 def leaks(
     leakage: Leakage, keys: np.ndarray, texts: Sequence[str], splits: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows whose text stands in a later split, too: the same (by `keys`), and nearly the same; bool [rows] each.
+    """Of rows whose text stands in a later split, too, a row there: the same (by `keys`), and nearly the same.
 
-    Of a text in several splits the last one, in the order of the splits, keeps it: what is scored stays as it is.
-    `texts` may be empty where nearly the same ones are allowed.
+    int64 [rows] each, -1 for the other rows. Of a text in several splits the last one, in the order of the splits,
+    keeps it: what is scored stays as it is. `texts` may be empty where nearly the same ones are allowed.
     """
-    same, near = np.zeros(len(splits), dtype=bool), np.zeros(len(splits), dtype=bool)
+    same, near = np.full(len(splits), -1), np.full(len(splits), -1)
     if leakage.exact != "allow":
         same = _elsewhere(keys, splits)
     if leakage.similar == "allow":
         return same, near
     index = _Later(leakage.similarity)
-    order = np.flatnonzero((splits != DROPPED) & ~same)
+    order = np.flatnonzero((splits != DROPPED) & (same < 0))
     for split in np.unique(splits[order])[::-1]:
         rows = order[splits[order] == split]
-        near[rows] = index.meet([texts[row] for row in rows.tolist()])
+        near[rows] = index.meet(rows, [texts[row] for row in rows.tolist()])
     return same, near
 
 
@@ -100,24 +100,25 @@ class _Later:
     """The texts of later splits; those of one split are compared with them, not with each other."""
 
     def __init__(self, least: float) -> None:
-        self._near = Near(least)
+        self._near, self._rows = Near(least), np.zeros(0, dtype=np.int64)
 
-    def meet(self, texts: Sequence[str]) -> list[bool]:
-        before = self._near.count
-        return [found is not None and found < before for found in self._near.add(texts)]
+    def meet(self, rows: np.ndarray, texts: Sequence[str]) -> list[int]:
+        before = self._rows
+        self._rows = np.concatenate([before, rows])
+        return [int(before[at]) if at is not None and at < len(before) else -1 for at in self._near.add(texts)]
 
 
 def _elsewhere(keys: np.ndarray, splits: np.ndarray) -> np.ndarray:
-    """Rows whose key stands in a split with a higher number: bool [rows]."""
+    """Of rows whose key stands in a split with a higher number, the first row in the highest: int64 [rows], else -1."""
     kept = np.flatnonzero(splits != DROPPED)
-    order = kept[np.argsort(keys[kept], kind="stable")]
+    order = kept[np.lexsort((-splits[kept].astype(np.int16), keys[kept]))]
     values = keys[order]
     begins = np.ones(len(order), dtype=bool)
     begins[1:] = values[1:] != values[:-1]
     starts = np.flatnonzero(begins)
-    last = np.maximum.reduceat(splits[order], starts) if len(order) else splits[order]
-    found = np.zeros(len(splits), dtype=bool)
-    found[order] = splits[order] < np.repeat(last, np.diff(np.append(starts, len(order))))
+    first = np.repeat(order[starts], np.diff(np.append(starts, len(order))))
+    found = np.full(len(splits), -1)
+    found[order] = np.where(splits[order] < splits[first], first, -1)
     return found
 
 

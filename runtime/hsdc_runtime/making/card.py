@@ -82,13 +82,19 @@ class Told:
     tallies: Mapping[str, Tally]
     files: Sequence[File]
 
+    @property
+    def license(self) -> str:
+        """As the run states it, else that of the sources, if all state theirs: an expression as SPDX writes them."""
+        stated = sorted({source.license for source in self.sources.values()})
+        return self.about.license or (" AND ".join(stated) if all(stated) else "")
+
 
 def card(told: Told) -> str:
     """The data card: counts, lengths, shares of values, sources with licences and digests, files."""
     about = told.about
     lines = [f"# {about.name or 'Data set'}", ""]
     lines += [about.description.strip(), ""] if about.description.strip() else []
-    lines += [f"Licence: {about.license or 'none stated'}", ""]
+    lines += [f"Licence: {told.license or 'none stated'}", ""]
     lines += [*_rows(told), *_accounts(told), *_shares(told), *_sources(told), *_files(told)]
     return "\n".join(lines).rstrip() + "\n"
 
@@ -168,7 +174,7 @@ def croissant(told: Told) -> bytes:
         "name": about.name or "data set",
         "description": about.description.strip() or "Rows of declared shapes, filtered, split and checked.",
     }
-    found |= {name: value for name, value in (("license", about.license), ("url", about.url)) if value}
+    found |= {name: value for name, value in (("license", told.license), ("url", about.url)) if value}
     found["distribution"] = [
         {
             "@type": "cr:FileObject",

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from hsdc_schemas.errors import Diagnostic, Exit
 from hsdc_schemas.making import Between, Expect
 
 
-def unexpected(expect: Expect, rows: Mapping[str, int], values: Mapping[str, Counter[str]]) -> Iterator[Diagnostic]:
-    """Every figure that is outside its bounds; `rows` are per split, `values` per column and value over all splits."""
+def unexpected(
+    expected: Sequence[Expect], rows: Mapping[str, int], values: Mapping[str, Counter[str]]
+) -> Iterator[Diagnostic]:
+    """Every figure that is outside its bounds; `rows` are per split, `values` per column and value over all splits.
+
+    A split of which nothing is expected holds one row at least: what is empty was named or filtered wrongly.
+    """
     hint = "mend the sources or the filters, or what is expected"
-    for what, found, bounds in _figures(expect, {**rows, "all": sum(rows.values())}, values):
+    named = {name for expect in expected for name in expect.rows}
+    silent = Expect(rows={name: Between(minimum=1) for name in rows if name not in named})
+    all_rows = {**rows, "all": sum(rows.values())}
+    figures = (found for expect in (*expected, silent) for found in _figures(expect, all_rows, values))
+    for what, found, bounds in figures:
         low = float("-inf") if bounds.minimum is None else bounds.minimum
         high = float("inf") if bounds.maximum is None else bounds.maximum
         if not low <= found <= high:

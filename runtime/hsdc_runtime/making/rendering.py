@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from hsdc_runtime.conversation import Conversation, rendered
 from hsdc_runtime.making.kept import Columns
-from hsdc_schemas.errors import Exit, did_you_mean, fail
+from hsdc_schemas.errors import Exit, HsdcError, did_you_mean, fail
 from hsdc_schemas.making import ChatOutput, PairsOutput, RowsOutput
 from hsdc_schemas.prompting import JsonAnswer, Prompt, Task, TextAnswer, ranges_of
 from hsdc_schemas.records import shown
 from hsdc_schemas.wording import worded
 
+FAILS = "E446"
 Render = Callable[[Columns], Mapping[str, Any]]
 
 
@@ -24,15 +26,33 @@ def rendering(
     task: Task | None,
 ) -> Render:
     """How rows of these columns are written; `columns` are those of id and text."""
+    place = names.index(columns[0])
     match output:
         case ChatOutput():
             assert prompt is not None  # the compiler asks for both
             assert task is not None
-            return chat(names, columns, prompt, task)
+            return _naming_rows(chat(names, columns, prompt, task), place)
         case PairsOutput(prompt=asked, response=response):
-            return pairs(names, asked, response)
+            return _naming_rows(pairs(names, asked, response), place)
         case RowsOutput():
             return lambda row: dict(zip(names, row, strict=True))
+
+
+def _naming_rows(render: Render, place: int) -> Render:
+    """The same, with the row in what is said where a template fails on it."""
+
+    def named(row: Columns) -> Mapping[str, Any]:
+        try:
+            return render(row)
+        except HsdcError as error:
+            first = error.diagnostics[0]
+            if first.code != FAILS:
+                raise
+            hint = "mend the template; what may be null is shown by {{ NAME or '' }}, or under {% if NAME %}"
+            message = f"row {shown(row[place])}: {first.message}"
+            raise HsdcError([replace(first, message=message, hint=hint)]) from None
+
+    return named
 
 
 def chat(names: Sequence[str], columns: tuple[str, str], prompt: Prompt, task: Task) -> Render:

@@ -170,31 +170,40 @@ def _split_of(
 
 
 def _whole_sources(whole: DataExperiment, layout: Layout, path: Path) -> frozenset[str]:
-    """Sources none of whose rows is of the split that they are declared for: an error, or taken whole."""
+    """Sources none of whose rows is of the split that they are declared for: an error, or taken whole.
+
+    A source that is declared for none is an error where no row of it is of any.
+    """
     given = whole.splits
     if not isinstance(given, GivenSplits):
         return frozenset()
     own = {name: whole.corpus.sources[name].split for name in layout.sources}
-    if not any(own.values()):
-        return frozenset()
     found, names, at = {name: Counter[str]() for name in own}, list(own), layout.names.index(given.column)
     source_of, number = layout.source_of(sum(counts["kept"] for counts in layout.sources.values())).tolist(), 0
     for rows in batches_of(path):
         for row in rows:
             found[names[source_of[number]]][written(row[at])] += 1
             number += 1
-    without = [name for name in names if own[name] and not any(given.names.get(v) == own[name] for v in found[name])]
-    if given.on_missing == "use_all":
-        return frozenset(without)
+    without = [name for name in names if not any(given.names.get(v) in _wanted(own[name], given) for v in found[name])]
+    whole_ones = frozenset(name for name in without if own[name] and given.on_missing == "use_all")
     faults = []
     for name in without:
+        if name in whole_ones:
+            continue
         told = ", ".join(f"{shown(value)} ({count:,})" for value, count in found[name].most_common(5)) or "nothing"
-        message = f"no row of '{name}' is of its split '{own[name]}'; its column '{given.column}' holds {told}"
-        hint = "mend 'names' under 'splits', or write 'on_missing: use_all' to take every row"
+        which = f"its split '{own[name]}'" if own[name] else "a split that is made"
+        message = f"no row of '{name}' is of {which}; its column '{given.column}' holds {told}"
+        hint = "mend 'names' under 'splits'"
+        hint += ", or write 'on_missing: use_all' to take every row" if own[name] else ""
         faults.append(Diagnostic("E618", Exit.NO, message, None, hint))
     if faults:
         raise HsdcError(faults)
-    return frozenset()
+    return whole_ones
+
+
+def _wanted(own: str | None, given: GivenSplits) -> frozenset[str]:
+    """The splits that rows of a source may be of."""
+    return frozenset(given.names.values() if own is None else (own,))
 
 
 def _assigned(whole: DataExperiment, layout: Layout, path: Path, seen: _Seen) -> np.ndarray:
@@ -212,13 +221,13 @@ def _assigned(whole: DataExperiment, layout: Layout, path: Path, seen: _Seen) ->
     compared[seen.blank] = DROPPED  # what holds no text has none in common
     same, near = leaks(leakage, values, seen.texts, compared)
     view = _View(path, layout.names.index(whole.id), layout.names.index(leakage.column), whole.split_names)
-    faults = view.faults(same, splits, "stands in a later split, too") if leakage.exact == "raise" else []
+    faults = view.faults(same, splits, "is that of") if leakage.exact == "raise" else []
     if leakage.similar == "raise":
-        faults += view.faults(near, splits, f"is like that of a row in a later split, by {leakage.similarity:g}")
+        faults += view.faults(near, splits, f"is like that, by {leakage.similarity:g} or more, of")
     if faults:
         raise HsdcError(faults)
-    seen.drop(splits, same, f"{leakage.column} in a later split")
-    seen.drop(splits, near, f"{leakage.column} nearly in a later split")
+    seen.drop(splits, same >= 0, f"{leakage.column} in a later split")
+    seen.drop(splits, near >= 0, f"{leakage.column} nearly in a later split")
     if whole.sample is not None and seen.rows:
         draws = np.frombuffer(seen.draws, dtype=np.uint64)
         outside = beyond(whole.sample.rows, draws, seen.sampled.codes(seen.rows), splits)
@@ -236,14 +245,19 @@ class _View:
     names: tuple[str, ...]
 
     def faults(self, found: np.ndarray, splits: np.ndarray, what: str) -> list[Diagnostic]:
-        """The first of some rows whose text may not be where it is, and how many there are."""
-        places = np.flatnonzero(found).tolist()
+        """The first of some rows whose text may not be where it is, each with that of a later split; how many more."""
+        places = np.flatnonzero(found >= 0).tolist()
+        pairs = {place: int(found[place]) for place in places[:SHOWN]}
+        rows = dict(placed(self.path, dict.fromkeys((*pairs, *pairs.values())))) if pairs else {}
         hint = "group by what the rows share under 'splits', or write 'drop' under 'leakage'"
+
+        def called(number: int) -> str:
+            return f"row {shown(rows[number][self.id])} in '{self.names[splits[number]]}'"
+
         told = [
-            f"the text of row {shown(row[self.id])} in '{self.names[splits[number]]}' {what}: "
-            f"{shown(written(row[self.column]))}"
-            for number, row in placed(self.path, dict.fromkeys(places[:SHOWN]))
+            f"the text of {called(one)} {what} {called(other)}: {shown(written(rows[one][self.column]))}"
+            for one, other in pairs.items()
         ]
         if len(places) > SHOWN:
-            told.append(f"of {len(places) - SHOWN:,} more rows the text {what}")
+            told.append(f"of {len(places) - SHOWN:,} more rows the text {what} a row in a later split")
         return [Diagnostic("E617", Exit.NO, message, None, hint) for message in told]

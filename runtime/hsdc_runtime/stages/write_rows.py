@@ -191,8 +191,7 @@ class _Writing:
             for column, counts in tally.shares().items():
                 values.setdefault(column, Counter()).update(counts)
         rows = {name: tally.rows for name, tally in self.tallies.items()}
-        for expect in self._expect:
-            faults += unexpected(expect, rows, values)
+        faults += unexpected(self._expect, rows, values)
         if faults:
             raise HsdcError(faults)
 
