@@ -1,8 +1,8 @@
 """Write the sample of a teacher's records: product visions and reviews of requirements. `python generate.py`
 
 There are 369 records of the teacher and 10 that were written by hand, in the other form: a whole prompt and a whole
-output. Every text is put together from the lists below; the records are for showing how hsdc takes such files, not for
-training anything.
+output. What the status of a review is can be told from the requirements. Every text is put together from the lists
+below; the records are for showing how hsdc takes such files, not for training anything that is meant to be used.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ def content(number: int, status: str) -> dict[str, str]:
     first = pick(NEEDS, number, "need")
     needs = [first, pick(tuple(need for need in NEEDS if need != first), number, "another need")]
     other = pick(OTHERS, number, "other")
-    asked = [*needs, f"handle {other}"] if status == "conflicts" else needs
+    asked = {
+        "aligned": needs,
+        "needs_adjustment": [first, f"to be decided: how {users} find an entry"],
+        "conflicts": [*needs, f"handle {other}"],
+    }[status]
     notes = {
         "aligned": "every requirement serves the vision",
         "needs_adjustment": f"nothing says how {users} find an entry",

@@ -242,7 +242,7 @@ EXAMPLES = Stage(
 )
 TRAIN_ADAPTER = Stage(
     "train",
-    revision=1,
+    revision=2,
     sections=(
         "experiment.adapter",
         "experiment.training",

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from hsdc_runtime.nn.dropout import dropout_by_words
 from hsdc_runtime.nn.model import quiet
 from hsdc_runtime.nn.products import products_by_onednn
 from hsdc_runtime.nn.randomness import derive_seed
@@ -46,6 +47,7 @@ def attach(model: PreTrainedModel, lora: LowRank, seed: int = 0, task: str = CAU
         with torch.no_grad():
             parameter.copy_(values)
     products_by_onednn(adapted)
+    dropout_by_words(adapted)
     return adapted
 
 
