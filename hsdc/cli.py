@@ -220,10 +220,11 @@ def _export(commands: argparse._SubParsersAction[_Parser]) -> None:
     parser = commands.add_parser("export", help="an adapter for other software", description=text, allow_abbrev=False)
     parser.add_argument("run", metavar="RUN", type=_name, help="a finished run that has an adapter")
     _profile(parser)
-    parser.add_argument("--to", required=True, metavar="FOLDER", help="a folder that is not there yet")
+    to = "a folder that is not there yet; may be left out with --push"
+    parser.add_argument("--to", metavar="FOLDER", help=to)
     merge = "write the whole model with the adapter merged into its weights, and compare what both say"
     parser.add_argument("--merge", action="store_true", help=merge)
-    push = "push the folder to a hub too, as OWNER/NAME, with the token in HF_TOKEN; a new one is private"
+    push = "push it to a hub, as OWNER/NAME, with your own login there; a new one is private"
     parser.add_argument("--push", metavar="REPO", help=push)
     parser.add_argument("--json", action="store_true", help="data as JSON on stdout")
 

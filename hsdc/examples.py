@@ -89,7 +89,7 @@ examples:
 examples:
   hsdc export lora_validation --to out/adapter       the adapter, its configuration and its card
   hsdc export lora_validation --to out/model --merge
-  hsdc export lora_validation --to out/adapter --push OWNER/NAME
+  hsdc export lora_validation --push OWNER/NAME      with your own login there; a new repository is private
 """,
     "compare": """\
 examples:

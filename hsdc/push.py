@@ -2,34 +2,116 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from hsdc_schemas.errors import Exit, fail
+from hsdc_schemas.errors import Exit, HsdcError, fail
 
-TOKEN = "HF_TOKEN"
+NAME = re.compile(r"[A-Za-z0-9](?:[\w.-]*\w)?/\w(?:[\w.-]*\w)?", re.ASCII)
+LOGIN = "set HF_TOKEN, or log in: hf auth login"
 
 
-def push(folder: Path, repository: str, message: str) -> str:
-    """Upload all files of a folder as one commit to a repository, which is made private where it is new; its commit.
+@dataclass(frozen=True)
+class Hub:
+    """A hub that takes folders from whoever the token names; the token is shown nowhere."""
 
-    The token is the one in the environment. HsdcError (E553) where there is none, or the hub refuses.
+    token: str = field(repr=False)
+    endpoint: str | None = None
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """The commit, and whether those alone see it whom its owner lets."""
+
+    commit: str
+    private: bool
+
+
+def hub() -> Hub:
+    """The hub of `HF_ENDPOINT`, with the token in `HF_TOKEN` or of the hub's own login; HsdcError (E553) without one.
+
+    Nothing is asked of the hub yet.
     """
-    token = os.environ.get(TOKEN)
+    with _quiet():
+        try:
+            from huggingface_hub import get_token
+
+            token = get_token()
+        except ImportError:
+            raise _refused("the package huggingface_hub is not installed", "pip install 'hsdc[runtime]'") from None
+        except Exception as error:  # of a login that does not work: whatever its service raises
+            raise _refused(f"the login to the hub does not work: {_first(error)}", LOGIN) from None
     if not token:
-        raise fail("E553", Exit.ENVIRONMENT, f"{TOKEN} is not set, so the hub would not know you", None, f"set {TOKEN}")
-    try:
-        from huggingface_hub import HfApi
-        from huggingface_hub.errors import HfHubHTTPError
-    except ImportError:
-        message = "pushing needs the package huggingface_hub, which is not installed"
-        raise fail("E553", Exit.ENVIRONMENT, message, None, "pip install 'hsdc[runtime]'") from None
-    hub = HfApi(token=token, endpoint=os.environ.get("HF_ENDPOINT") or None)
-    try:
-        hub.create_repo(repository, private=True, exist_ok=True)
-        commit = hub.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
-    except (HfHubHTTPError, OSError, ValueError) as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0].replace(token, "…")
-        told = f"the hub did not take it: {first}"
-        raise fail("E553", Exit.ENVIRONMENT, told, None, "the folder itself is written") from None
-    return str(commit.oid)
+        raise _refused("there is no token, so the hub would not know you", LOGIN)
+    return Hub(token, os.environ.get("HF_ENDPOINT") or None)
+
+
+def require_name(repository: str) -> None:
+    """HsdcError (E000) where a repository is not named as hubs name them."""
+    if not NAME.fullmatch(repository) or ".." in repository or "--" in repository or repository.endswith(".git"):
+        message = f"'{repository}' is no name of a repository"
+        raise fail("E000", Exit.SPEC, message, None, "write it as OWNER/NAME")
+
+
+def push(to: Hub, folder: Path, repository: str, message: str) -> Pushed:
+    """Put all files of a folder into a repository as one commit; a new repository is private.
+
+    HsdcError (E553) where the hub cannot be reached or refuses; then it has all files or none.
+    """
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    with _quiet():
+        from huggingface_hub import CommitOperationAdd, HfApi
+
+        api = HfApi(token=to.token, endpoint=to.endpoint)
+        added = [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files]
+        try:
+            api.create_repo(repository, private=True, exist_ok=True)
+            private = bool(api.model_info(repository).private)
+            commit = api.create_commit(repository, added, commit_message=message)
+        except Exception as error:  # the client raises its own, its transport's and the system's errors
+            told = f"the hub did not take it: {_first(error).replace(to.token, '…')}"
+            raise _refused(told, "mend this and export again, to another folder") from None
+    return Pushed(str(commit.oid), private)
+
+
+def _refused(message: str, hint: str) -> HsdcError:
+    return fail("E553", Exit.ENVIRONMENT, message, None, hint)
+
+
+def _first(error: Exception) -> str:
+    """What an error says, in one line."""
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    text = " ".join(str(error).split()) or type(error).__name__
+    return f"{f'status {status}, ' if status else ''}{text}"[:200]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Neither warnings nor progress bars of the client, also while it is imported."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            from huggingface_hub.utils import logging as client
+            from huggingface_hub.utils.tqdm import (
+                are_progress_bars_disabled,
+                disable_progress_bars,
+                enable_progress_bars,
+            )
+        except ImportError:
+            yield
+            return
+        before, hidden = client.get_verbosity(), are_progress_bars_disabled()
+        client.set_verbosity(logging.CRITICAL + 1)
+        disable_progress_bars()
+        try:
+            yield
+        finally:
+            client.set_verbosity(before)
+            if not hidden:
+                enable_progress_bars()

@@ -5,10 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
-import huggingface_hub
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -107,47 +104,3 @@ def test_what_is_there_is_not_written_over(there: Path, tmp_path: Path, capsys: 
 def test_a_run_that_is_not_finished(fresh: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "tune", "--to", str(tmp_path / "out")]) == 2
     assert "'tune' is not finished" in capsys.readouterr().err
-
-
-class Hub:
-    """What a hub is told, by whoever says it with which token."""
-
-    told: list[tuple[Any, ...]] = []  # noqa: RUF012 - emptied by each test
-
-    def __init__(self, token: str, endpoint: str | None) -> None:
-        self.told.append(("token", token, endpoint))
-
-    def create_repo(self, name: str, *, private: bool, exist_ok: bool) -> None:
-        self.told.append(("create", name, private, exist_ok))
-
-    def upload_folder(self, *, repo_id: str, folder_path: Path, commit_message: str) -> SimpleNamespace:
-        if repo_id == "me/full":
-            raise OSError("no room for s3cret")
-        self.told.append(("upload", repo_id, sorted(path.name for path in folder_path.iterdir()), commit_message))
-        return SimpleNamespace(oid="c0ffee")
-
-
-def test_it_is_pushed_with_the_token_of_who_asks(
-    there: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
-    monkeypatch.setattr(Hub, "told", [])
-    monkeypatch.delenv("HF_ENDPOINT", raising=False)
-    monkeypatch.setenv("HF_TOKEN", "s3cret")
-    assert main(["export", "tune", "--to", str(tmp_path / "a"), "--push", "me/mine"]) == 0
-    token, create, upload = Hub.told
-    assert token == ("token", "s3cret", None)
-    assert create == ("create", "me/mine", True, True)
-    assert upload[:2] == ("upload", "me/mine")
-    assert upload[2] == ["README.md", "adapter_config.json", "adapter_model.safetensors"]
-    assert "pushed: me/mine at c0ffee" in capsys.readouterr().out
-    assert main(["export", "tune", "--to", str(tmp_path / "b"), "--push", "me/full"]) == 4
-    told = capsys.readouterr().err
-    assert "E553" in told
-    assert "s3cret" not in told
-    assert (tmp_path / "b/README.md").exists(), "the folder itself is written"
-    monkeypatch.delenv("HF_TOKEN")
-    assert main(["export", "tune", "--to", str(tmp_path / "c"), "--push", "me/mine"]) == 4
-    assert "HF_TOKEN is not set" in capsys.readouterr().err
-    assert main(["export", "tune", "--to", str(tmp_path / "d"), "--push", "mine"]) == 2
-    assert not (tmp_path / "d").exists()
