@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hsdc_compiler.changes import Change
 from hsdc_compiler.stamp import SUFFIXES
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError
 from hsdc_schemas.manifest import Input, Manifest, load_sealed
 from hsdc_schemas.places import GENERATED, manifest_path, record_path
-from hsdc_schemas.record import Record
+
+if TYPE_CHECKING:
+    from hsdc_schemas.record import Record
 
 KEPT = ("value", "execution", "input", "claim")  # what a finished record stands on
 
@@ -53,6 +56,8 @@ def protected(root: Path, profile: str, name: str, digest: str, changes: Iterabl
 
 def finished_record(root: Path, profile: str, name: str) -> Record | None:
     """The intact record of a run, whatever manifest it stands on."""
+    from hsdc_schemas.record import Record  # weight that whoever has no record does without
+
     path = record_path(profile, name)
     try:
         return load_sealed(root / path, path, Record)

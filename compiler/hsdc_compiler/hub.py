@@ -8,7 +8,6 @@ are cut short, it prints nothing, and every file is compared with what the hub's
 from __future__ import annotations
 
 import hashlib
-import logging
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -216,12 +215,14 @@ def _quiet() -> Iterator[None]:
     """Neither warnings nor progress bars of the client, also while it is imported, and no statistics for the hub."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        from logging import CRITICAL  # weight, as all of these
+
         from huggingface_hub import constants
         from huggingface_hub.utils.logging import get_verbosity, set_verbosity
         from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
 
         before = get_verbosity(), are_progress_bars_disabled(), constants.HF_HUB_DISABLE_TELEMETRY
-        set_verbosity(logging.CRITICAL + 1)
+        set_verbosity(CRITICAL + 1)
         disable_progress_bars()
         constants.HF_HUB_DISABLE_TELEMETRY = True
         try:

@@ -10,7 +10,8 @@ from hsdc_schemas.errors import Exit, Place, fail
 
 MAX_BYTES = 1 << 20
 
-_FORBIDDEN = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+# What YAML does not allow. Its complement says the same, and takes twenty times as long to compile.
+_FORBIDDEN = re.compile("[\0-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 
 
 def parse(path: str, data: bytes) -> Node:

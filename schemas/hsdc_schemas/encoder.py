@@ -144,7 +144,7 @@ class Training(Model):
 
     epochs: Count = Field(description="Most passes over the training rows.")
     learning_rate: Positive = Field(description="Peak rate of the encoder's top layer.", examples=[2.5e-5])
-    schedule: Schedule = Field(Schedule(), description="Learning rate over the steps.")
+    schedule: Schedule = Field(Schedule.model_construct(), description="Learning rate over the steps.")
     optimizer: Optimizer = Field(description="What turns gradients into steps.")
     layer_decay: Annotated[float, Field(gt=0, le=1)] = Field(
         1.0, description="Rate factor per layer towards the input."
@@ -185,8 +185,8 @@ class Evaluation(Model):
 
     fit_split: Name = Field("validation", description="Split that chooses, calibrates and tunes.")
     score_split: Name = Field("test", description="Split that is scored.")
-    calibration: Calibration = Field(Calibration(), description="Fitted on `fit_split`.")
-    thresholds: Thresholds = Field(Thresholds(), description="Fitted on `fit_split`.")
+    calibration: Calibration = Field(Calibration.model_construct(), description="Fitted on `fit_split`.")
+    thresholds: Thresholds = Field(Thresholds.model_construct(), description="Fitted on `fit_split`.")
     cross_slices: bool = Field(False, description="Score every head within each label of every other head.")
     against: RunName | None = Field(None, description="The run that `delta.` gates compare with.")
     gates: tuple[Gate, ...] = Field(
@@ -210,7 +210,9 @@ class EncoderExperiment(Model):
         None, description="Trained in place of the encoder's own weights, which stay; null trains all of them."
     )
     training: Training = Field(description="How the weights are learnt.")
-    evaluation: Evaluation = Field(Evaluation(), description="What is fitted and scored after training.")
+    evaluation: Evaluation = Field(
+        Evaluation.model_construct(), description="What is fitted and scored after training."
+    )
 
     @property
     def tasks(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:

@@ -50,7 +50,10 @@ Gate: TypeAlias = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Model(BaseModel):
-    """A strict, frozen part of a spec."""
+    """A strict, frozen part of a spec.
+
+    A default that is a model is made by `model_construct`: to call it would build its validator, wanted or not.
+    """
 
     model_config = ConfigDict(strict=True, frozen=True, extra="forbid", protected_namespaces=(), defer_build=True)
     whole: ClassVar[bool] = False

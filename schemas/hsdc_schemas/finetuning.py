@@ -33,7 +33,7 @@ class AdapterTraining(Model):
 
     epochs: Count = Field(description="Most passes over the training rows.")
     learning_rate: Positive = Field(description="Peak rate.", examples=[2e-4])
-    schedule: AdapterSchedule = Field(AdapterSchedule(), description="Learning rate over the steps.")
+    schedule: AdapterSchedule = Field(AdapterSchedule.model_construct(), description="Learning rate over the steps.")
     optimizer: Optimizer = Field(description="What turns gradients into steps.")
     rows_per_step: Count = Field(description="Rows of one optimizer step.")
     tokens_per_micro_batch: Count = Field(2048, description="Most padded tokens of one forward pass.")
@@ -67,7 +67,9 @@ class FinetuneExperiment(Model):
     training: AdapterTraining = Field(description="How it is trained.")
     answer: Answer = Field(description="How the model's choice is taken.")
     generation: Generation | None = Field(None, description="How text is generated; null where nothing is.")
-    evaluation: FinetuneEvaluation = Field(FinetuneEvaluation(), description="Which rows are scored, and how.")
+    evaluation: FinetuneEvaluation = Field(
+        FinetuneEvaluation.model_construct(), description="Which rows are scored, and how."
+    )
 
     @property
     def tasks(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:

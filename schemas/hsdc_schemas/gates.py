@@ -12,7 +12,6 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from statistics import NormalDist
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from hsdc_schemas.confusion import Figure
@@ -204,6 +203,8 @@ def needed_rows(
     a share of rows. A bound of an interval needs as many rows as would satisfy it if every one of them were as it
     should be. None where nothing can be said before the run.
     """
+    from statistics import NormalDist  # weight that few runs need
+
     normal = NormalDist()
     z, power = normal.inv_cdf((1 + CONFIDENCE) / 2), normal.inv_cdf(POWER)
     if gate.metric.is_of_numbers and gate.metric.name != "coverage":

@@ -235,14 +235,14 @@ class DataExperiment(Model):
     splits: Annotated[GivenSplits | DrawnSplits | SourceSplits, Field(discriminator="kind")] = Field(
         description="Which split a row is in."
     )
-    leakage: Leakage = Field(Leakage(), description="Texts that stand in two splits.")
+    leakage: Leakage = Field(Leakage.model_construct(), description="Texts that stand in two splits.")
     sample: Sample | None = Field(None, description="A draw from each split; null keeps all.")
-    expect: Expect = Field(Expect(), description="What the result must be.")
+    expect: Expect = Field(Expect.model_construct(), description="What the result must be.")
     task: Task | None = Field(None, description="Which column is the answer, where conversations are written.")
     prompt: Prompt | None = Field(None, description="What is asked, where conversations are written.")
     model: PretrainedModel | None = Field(None, description="Whose tokenizer counts, where lengths are limited.")
     length: LengthLimit | None = Field(None, description="Most tokens of a written row.")
-    about: About = Field(About(), description="For the data card and the metadata.")
+    about: About = Field(About.model_construct(), description="For the data card and the metadata.")
     outputs: dict[Name, Annotated[RowsOutput | ChatOutput | PairsOutput, Field(discriminator="kind")]] = Field(
         min_length=1, description="What is written, by name; each holds every split."
     )

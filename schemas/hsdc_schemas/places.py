@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hsdc_schemas.digests import short, sync_folder
-from hsdc_schemas.record import Record
+
+if TYPE_CHECKING:
+    from hsdc_schemas.record import Record
 
 GENERATED = "generated"
 

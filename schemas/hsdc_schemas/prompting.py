@@ -180,7 +180,9 @@ class PromptExperiment(Model):
     task: Task = Field(description="What is decided about each text.")
     answer: Answer = Field(description="How the model's choice is taken.")
     generation: Generation | None = Field(None, description="How text is generated; null where nothing is.")
-    evaluation: AnswerEvaluation = Field(AnswerEvaluation(), description="Which rows are scored, and how.")
+    evaluation: AnswerEvaluation = Field(
+        AnswerEvaluation.model_construct(), description="Which rows are scored, and how."
+    )
 
     @property
     def tasks(self) -> Mapping[str, tuple[str, tuple[str, ...]]]:

@@ -67,7 +67,7 @@ class Execution(Model):
     )
     tokens_per_batch: Count = Field(4096, description="Most padded tokens of one forward pass that asks a model.")
     answer: Method | None = Field(None, description="The answer method, where a spec allows this one too.")
-    requests: Requests = Field(Requests(), description="How an endpoint is asked.")
+    requests: Requests = Field(Requests.model_construct(), description="How an endpoint is asked.")
     processes: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="Processes that share a step's micro-batches; on CUDA each has a device of its own."
     )
@@ -82,7 +82,7 @@ class Execution(Model):
     tolerance: Tolerance | None = Field(
         None, description="What counts as the same result when it is executed again; null: the same bits alone."
     )
-    limits: Limits = Field(Limits(), description="Caps beside the run's own values.")
+    limits: Limits = Field(Limits.model_construct(), description="Caps beside the run's own values.")
 
 
 class Reproduces(Model):
@@ -104,7 +104,7 @@ class Profile(Model):
         description="For each slot, the component that stands in for the one that a spec names.",
         examples=[{"model": {"mbert": "minilm"}}],
     )
-    execution: Execution = Field(Execution(), description="Device, precision and caps.")
+    execution: Execution = Field(Execution.model_construct(), description="Device, precision and caps.")
 
 
 SLOTS: dict[str, tuple[str, tuple[type[Model], ...]]] = {
