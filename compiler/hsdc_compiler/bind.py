@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import cache
-from typing import NamedTuple
+
+import msgspec
 
 from hsdc_compiler.merge import Report, merge
 from hsdc_compiler.node import Node
@@ -16,14 +17,14 @@ from hsdc_schemas.spec import SLOTS, Profile
 Find = Callable[[str, str, Place | None], Document]
 
 
-class Bound(NamedTuple):
+class Bound(msgspec.Struct, frozen=True, gc=False):
     """A tree whose slots are filled, and which component each slot named and got."""
 
     tree: Node
     components: Mapping[str, Component]
 
 
-class Filled(NamedTuple):
+class Filled(msgspec.Struct, frozen=True, gc=False):
     """A slot as it was written (kept, so that its identity stays its own), and what filled it."""
 
     written: Node

@@ -26,7 +26,7 @@ _SPECIAL = re.compile("[\t\r\x85\u2028\u2029\ufeff]")  # other blanks and ends o
 _KEY = r"[$A-Za-z_][A-Za-z0-9_.-]{0,63}"
 _FIRST = r"(?:[A-Za-z0-9_./+~(]|-(?=[.0-9]))"
 _QUOTED = r"\"[^\"\\]*\"|'[^']*'"
-_PLAIN = rf"{_FIRST}(?:[^ :#]|:(?=[^ ])| ++(?=[^ :#]))*+"
+_PLAIN = rf"{_FIRST}(?:[^ :#]++|:(?=[^ ])| ++(?=[^ :#]))*+"
 _FLOW = r"\[[^#]*\]|\{[^#]*\}"
 _LINE = re.compile(
     rf" *(?:(?P<key>{_KEY}):(?= |\Z)|(?P<dash>-)(?= )|(?= *(?:#.*)?\Z))"
@@ -36,8 +36,6 @@ _WORD = rf"{_FIRST}[A-Za-z0-9_./+%()=-]*(?: +[A-Za-z0-9_./+%()=]+)*"
 _ITEM = re.compile(rf" *(?:(?P<key>{_KEY}): +)?(?P<value>{_WORD}|{_QUOTED}|\[|\{{)")
 _COMMA = re.compile(r" *,(?= *[^] },])")
 _CLOSE = re.compile(r" *([]}])")
-
-_new = tuple.__new__  # without the call of Python that a named tuple's own constructor is: there are dozens in a spec
 
 
 class UnusualError(Exception):
@@ -68,28 +66,27 @@ def _built(source: Source) -> Node:
     """Goes down the lines: with the mapping that is open, the key that waits for its value, the list that is open."""
     root: Node | None = None
     column, entries, above = 0, dict[str, Node](), list[tuple[int, dict[str, Node]]]()
-    key, at = "", None
-    items, first = list[Node](), Mark(source, 0, 0, 0)
-    for number, text in enumerate(source.text.split("\n"), 1):
-        line = _line(text)
+    key, items = "", list[Node]()
+    at = first = Mark(source, 0, 0, 0)
+    for number, line in enumerate(map(_line, source.text.split("\n")), 1):
         if line is None:
             continue
-        here, name = line.column, line.key
+        here, name, value, start, end = line
         if not name:
             if not items:
-                first = _new(Mark, (source, number, here, here + 1))
+                first = Mark(source, number, here, here + 1)
             if not key or here < column or here != first.column:
                 raise UnusualError
-            items.append(_node(source, number, line, None))
+            items.append(_node(source, number, value, start, end))
             continue
         if items:
-            entries[key] = _new(Node, (tuple(items), first, at, "set", None))
+            entries[key] = Node(tuple(items), first, at)
             key, items = "", []
         if key or root is None:
             if here <= column or len(above) == DEEPEST:
                 raise UnusualError
-            mark = _new(Mark, (source, number, here, here + 1))
-            inner = _new(Node, ({}, mark, at or mark, "set", None))
+            mark = Mark(source, number, here, here + 1)
+            inner = Node({}, mark, mark if root is None else at)
             if root is None:
                 root = inner
             else:
@@ -100,31 +97,31 @@ def _built(source: Source) -> Node:
             column, entries = above.pop()
         if here != column or name in entries:
             raise UnusualError
-        at = _new(Mark, (source, number, here, here + len(name)))
-        if line.start:
-            entries[name] = _node(source, number, line, at)
+        at = Mark(source, number, here, here + len(name))
+        if start:
+            entries[name] = _node(source, number, value, start, end, at)
         else:
             key = name
     if items:
-        entries[key] = _new(Node, (tuple(items), first, at, "set", None))
+        entries[key] = Node(tuple(items), first, at)
     elif key or root is None:
         raise UnusualError
     assert root is not None
     return root
 
 
-def _node(source: Source, number: int, written: _Written, key: Mark | None) -> Node:
+def _node(source: Source, number: int, value: Any, start: int, end: int, key: Mark | None = None) -> Node:
     """The node of a value; what stands in a list has no key."""
-    _, _, value, start, end = written
-    mark = _new(Mark, (source, number, start, end))
+    mark = Mark(source, number, start, end)
     if type(value) is dict:
-        value = {
-            name: _node(source, number, item, _new(Mark, (source, number, item.column, item.column + len(name))))
-            for name, item in value.items()
-        }
+        entries = {}
+        for name, (column, _, item, first, last) in value.items():
+            at = Mark(source, number, column, column + len(name))
+            entries[name] = _node(source, number, item, first, last, at)
+        value = entries
     elif type(value) is tuple:
-        value = tuple([_node(source, number, item, None) for item in value])
-    return _new(Node, (value, mark, key or mark, "set", None))
+        value = tuple([_node(source, number, item, first, last) for _, _, item, first, last in value])
+    return Node(value, mark, key or mark)
 
 
 @lru_cache(maxsize=4096)

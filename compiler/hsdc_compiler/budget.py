@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import msgspec
 
 from hsdc_compiler.node import Node, Path, dotted
 from hsdc_schemas.errors import Diagnostic, Exit, Place
@@ -12,7 +12,7 @@ from hsdc_schemas.spec import Experiment
 MAX_SHOWN = 20
 
 
-class Side(NamedTuple):
+class Side(msgspec.Struct, frozen=True, gc=False):
     """A resolved run: its typed experiment, the tree that it came from, and the paths that no budget counts."""
 
     name: str

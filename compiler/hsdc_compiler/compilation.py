@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, SupportsBytes
 
+import msgspec
+
 from hsdc_compiler.changes import Change
 from hsdc_compiler.node import Mark, Node, Source
 from hsdc_compiler.node import Path as KeyPath
@@ -18,7 +20,7 @@ from hsdc_schemas.spec import Experiment
 NOWHERE = Node({}, Mark(Source("", ""), 1, 1, 2), Mark(Source("", ""), 1, 1, 2))
 
 
-class Made(NamedTuple):
+class Made(msgspec.Struct, frozen=True, gc=False):
     """What a run was made from: specs and components; the runs that it stands on; files and folders of its inputs.
 
     `makers` are runs that make rows of its data set.
@@ -51,7 +53,7 @@ class OnDisk(NamedTuple):
         return Path(self.path).read_bytes()
 
 
-class Compiled(NamedTuple):
+class Compiled(msgspec.Struct, frozen=True, gc=False):
     """One run after compilation: its manifest and how it differs from the one on disk.
 
     `method` is the answer method where the profile chose it; `texts` are the files that it stands for, by path, and
@@ -85,7 +87,7 @@ class Compiled(NamedTuple):
         return {path: bytes(text) for path, text in self.texts.items()}
 
 
-class Resolution(NamedTuple):
+class Resolution(msgspec.Struct, frozen=True, gc=False):
     """One run before its inputs are locked: what its specs say, slots not yet filled, and the tree that comes of it."""
 
     parent: str | None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Container, Mapping
 from itertools import islice
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
+import msgspec
 from pydantic import Field
 
 from hsdc_compiler.merge import FAULT, fresh, merge, put
@@ -33,7 +34,7 @@ class Header(Model):
     reproduces: Reproduces | None = None
 
 
-class Layered(NamedTuple):
+class Layered(msgspec.Struct, frozen=True, gc=False):
     """A run with the merged tree of its experiment, slots not yet bound."""
 
     document: Document

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from hsdc_compiler.cache import InputCache
 from hsdc_schemas.components import Dataset, Endpoint, PretrainedModel
@@ -37,7 +38,7 @@ class Reading:
     schema: str
 
 
-class Locked(NamedTuple):
+class Locked(msgspec.Struct, frozen=True, gc=False):
     """The inputs that could be read, the faults of the others, what was looked at for them, and runs that make them."""
 
     inputs: tuple[Input, ...]

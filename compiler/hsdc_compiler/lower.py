@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
+
+import msgspec
 
 from hsdc_compiler.sections import Section
 from hsdc_schemas.digests import HOLE, Text, canonical_ready, digest_bytes, ready, template
@@ -23,7 +25,7 @@ from hsdc_schemas.spec import Execution, Experiment, Reproduces
 from hsdc_schemas.stages import Stage, for_keys, keyed, section
 
 
-class Resolved(NamedTuple):
+class Resolved(msgspec.Struct, frozen=True, gc=False):
     """A checked run in one profile, with the sections of its experiment."""
 
     name: str
@@ -40,7 +42,7 @@ class Resolved(NamedTuple):
         return [section.text for section in self.sections.values()]
 
 
-class Lowered(NamedTuple):
+class Lowered(msgspec.Struct, frozen=True, gc=False):
     """A manifest as its canonical bytes; typed only where somebody asks."""
 
     digest: str
@@ -49,7 +51,7 @@ class Lowered(NamedTuple):
     typed: Callable[[], Manifest]
 
 
-class _Keyed(NamedTuple):
+class _Keyed(msgspec.Struct, frozen=True, gc=False):
     """What of a stage's key all runs share: its template, the stages it needs, and what it reads of each section."""
 
     stage: Stage
@@ -58,7 +60,7 @@ class _Keyed(NamedTuple):
     reads: tuple[tuple[str, str], ...]
 
 
-class _Frame(NamedTuple):
+class _Frame(msgspec.Struct, frozen=True, gc=False):
     """What runs of one kind with the same inputs share of their manifests: all but what fills the holes."""
 
     kept: object  # whatever the frame is known by the identity of

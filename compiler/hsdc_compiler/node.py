@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, TypeAlias
+
+import msgspec
 
 from hsdc_schemas.errors import Place
 
@@ -19,7 +21,7 @@ def _lines(text: str) -> list[str]:
     return text.splitlines()
 
 
-class Source(NamedTuple):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """A file of the project: its path relative to the root, and its text."""
 
     path: str
@@ -31,7 +33,7 @@ class Source(NamedTuple):
         return lines[number - 1] if 0 < number <= len(lines) else ""
 
 
-class Mark(NamedTuple):
+class Mark(msgspec.Struct, frozen=True, gc=False):
     """Where something is written; line and columns count from 1, `end` is one past the last column."""
 
     source: Source
@@ -44,7 +46,7 @@ class Mark(NamedTuple):
         return Place(self.source.path, self.line, self.column, self.end, self.source.line(self.line))
 
 
-class Node(NamedTuple):
+class Node(msgspec.Struct, frozen=True, gc=False):
     """A value (scalar, tuple of nodes or dict of nodes) with its mark, the mark of its key, and its history.
 
     `under` is the node that this one replaced in a layer below, `op` the operation that put it here.
@@ -55,6 +57,9 @@ class Node(NamedTuple):
     key: Mark
     op: str = "set"
     under: Node | None = None
+
+    def _replace(self, **changes: Any) -> Node:
+        return msgspec.structs.replace(self, **changes)
 
     @property
     def is_mapping(self) -> bool:

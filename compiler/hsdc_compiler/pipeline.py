@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+
+import msgspec
 
 from hsdc_compiler.bind import Bound, Filled, bind, bindings
 from hsdc_compiler.budget import Side, budget
@@ -60,7 +61,7 @@ class _Session:
     filled: dict[tuple[str, int], Filled] = field(default_factory=dict)
 
 
-class _Run(NamedTuple):
+class _Run(msgspec.Struct, frozen=True, gc=False):
     """A run that is checked: as a side of budgets, ready to lower, with the factors that it changes."""
 
     side: Side
@@ -279,7 +280,8 @@ def _lock_and_lower(
 ) -> Compiled | None:
     found = resolved[run.name]
     root, side = session.project.root, found.side
-    inputs, faults, paths, makers = session.locker.lock(side.experiment)
+    lock = session.locker.lock(side.experiment)
+    inputs, faults = lock.inputs, lock.faults
     not_read: tuple[str, ...] = ()
     if faults and check_only and gravest(faults) is Exit.ENVIRONMENT:
         committed = committed_manifest(root, session.profile_name, run.name)
@@ -316,7 +318,7 @@ def _lock_and_lower(
         tuple(changes(old, manifest.typed(), side.tree)) if old is not None else (),
         not_read,
         side.tree,
-        _made(session, run, found.ready, makers, paths),
+        _made(session, run, found.ready, lock.makers, lock.paths),
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any
 
+import msgspec
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from hsdc_compiler.node import Node
@@ -13,7 +14,7 @@ from hsdc_schemas.factors import ready_essence
 from hsdc_schemas.spec import Experiment
 
 
-class Section(NamedTuple):
+class Section(msgspec.Struct, frozen=True, gc=False):
     """A section as it was written (kept, so that its identity stays its own), typed, and as canonical JSON.
 
     `ready` and `text` are its essence; `parts` is what stages read of it, by their paths.

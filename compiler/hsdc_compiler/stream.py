@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import yaml
 from yaml import events
 
@@ -17,7 +18,6 @@ from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 MAX_DEPTH = 64
 MAX_FAULTS = 100
 
-_new = tuple.__new__
 _EventParser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _HINTS = {  # by what both parsers say, where that alone helps nobody
@@ -125,8 +125,7 @@ class _Builder:
         start, end = event.start_mark, event.end_mark
         line, column = start.line, start.column + 1
         stop = end.column + 1 if end.line == line else 0
-        # Without the call of Python that a named tuple's own constructor is: there are dozens in each spec.
-        return _new(Mark, (self.source, line + 1, column, stop if stop > column else column + 1))
+        return Mark(self.source, line + 1, column, stop if stop > column else column + 1)
 
     def fault(self, event: Any, code: str, message: str, hint: str = "", first: Mark | None = None) -> None:
         if len(self.faults) < MAX_FAULTS:
@@ -142,7 +141,7 @@ class _Builder:
 
     def open(self, event: Any, container: Any) -> None:
         self.properties(event)
-        mark = self.mark(event)._replace(end=event.start_mark.column + 2)
+        mark = msgspec.structs.replace(self.mark(event), end=event.start_mark.column + 2)
         if event.tag in _CORE:
             self.fault(event, "E107", f"a mapping or a list is no {event.tag.removeprefix(_TAG)}", "remove the tag")
         if len(self.stack) >= MAX_DEPTH:
@@ -173,7 +172,7 @@ class _Builder:
         mark, waiting = self.mark(event), self.keys[-1] if self.keys else None
         if waiting is not None:
             self.keys[-1] = None
-            self.stack[-1][0].setdefault(waiting[0], _new(Node, (self.value(event), mark, waiting[1], "set", None)))
+            self.stack[-1][0].setdefault(waiting[0], Node(self.value(event), mark, waiting[1]))
         elif self.waits_for_key():
             self.keys[-1] = (self.key(event), mark)
         else:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 import rfc8785
@@ -47,7 +47,7 @@ def canonical_ready(value: Any) -> bytes:
     return data if data.isascii() else msgspec.json.encode(_in_order(value))
 
 
-class Text(NamedTuple):
+class Text(msgspec.Struct, frozen=True, gc=False):
     """Canonical bytes as a template and what fills its holes, most of which other texts share; `bytes(text)` joins."""
 
     template: bytes
