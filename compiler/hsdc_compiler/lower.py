@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import msgspec
@@ -22,7 +22,7 @@ from hsdc_schemas.manifest import (
     input_digests,
 )
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
-from hsdc_schemas.stages import Stage, for_keys, keyed, section
+from hsdc_schemas.stages import Stage, for_keys, keyed, pick, section
 
 
 class Resolved(msgspec.Struct, frozen=True, gc=False):
@@ -87,12 +87,12 @@ class Lowering:
         keys: dict[str, bytes] = {}
         for item in frame.stages:
             needs = [keys[name] for name in item.needs]
-            parts = [sections[n].parts.get(paths) or _part(sections[n], n, paths) for n, paths in item.reads]
+            parts = [sections[n].parts.get(paths) or _part(sections[n], paths) for n, paths in item.reads]
             keys[item.stage.name] = _quoted(digest_bytes(item.template % (*needs, *parts)))
         texts = [sections[name].text for name in frame.sections]
         experiment_digest = digest_bytes(frame.experiment % tuple(texts))
         fills = (
-            canonical_ready({slot: {"named": c.named, "used": c.used} for slot, c in run.components.items()}),
+            _components(tuple(run.components.items())),
             *texts,
             _quoted(experiment_digest),
             canonical_ready(run.parent),
@@ -176,23 +176,36 @@ def _read(stage: Stage) -> tuple[tuple[str, str], ...]:
     """The sections of the experiment that a stage reads, in their order, each with the stage's paths into it."""
     found: dict[str, list[str]] = {}
     for path in stage.sections:
-        top, name, *_ = path.split(".")
+        top, name, *below = path.split(".")
         if top == "experiment":
-            found.setdefault(name, []).append(path)
-    return tuple((name, " ".join(found[name])) for name in sorted(found))
+            found.setdefault(name, []).append(".".join(below))
+    return tuple((name, "" if "" in found[name] else " ".join(found[name])) for name in sorted(found))
 
 
-def _part(of: Section, name: str, paths: str) -> bytes:
+def _part(of: Section, paths: str) -> bytes:
     """What a stage reads of one section; written once for all runs that share it."""
     found = of.text
-    if paths != f"experiment.{name}":
-        found = canonical_ready(section({"experiment": {name: of.ready}}, paths.split())["experiment"][name])
+    if paths:
+        picked: dict[str, Any] = {}
+        for path in _split(paths):
+            pick(of.ready, path, picked)
+        found = canonical_ready(picked)
     of.parts[paths] = found
     return found
 
 
+@cache
+def _split(paths: str) -> tuple[list[str], ...]:
+    return tuple(path.split(".") for path in paths.split())
+
+
 def _plan(stage: Stage, key: str) -> StagePlan:
     return StagePlan.model_construct(name=stage.name, key=key, needs=stage.needs, outputs=stage.outputs)
+
+
+@cache
+def _components(filled: tuple[tuple[str, Component], ...]) -> bytes:
+    return canonical_ready({slot: {"named": item.named, "used": item.used} for slot, item in filled})
 
 
 def _text(value: Any) -> bytes:

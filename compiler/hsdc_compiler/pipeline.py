@@ -31,7 +31,6 @@ from hsdc_compiler.stamp import LOCAL, own_code
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
 from hsdc_schemas.kinds import profile_method
 from hsdc_schemas.making import DataExperiment
-from hsdc_schemas.manifest import Manifest
 from hsdc_schemas.places import manifest_path
 from hsdc_schemas.spec import EXPERIMENTS, Experiment, Profile
 
@@ -157,11 +156,7 @@ def _lower_all(
             done[name] = _lock_and_lower(session, layered[name], resolved, tools, check_only=check_only)
         return done.get(name)
 
-    def made(name: str) -> Manifest | None:
-        found = lowered(name)
-        return found.manifest if found is not None else None
-
-    session.locker.made = made
+    session.locker.made = lambda name: found.manifest if (found := lowered(name)) is not None else None
     return [run for name in names if (run := lowered(name)) is not None]
 
 

@@ -29,22 +29,23 @@ def essence(value: Any) -> Any:
 def ready_essence(value: Any) -> Any:
     """`ready(essence(value))` of a typed value, in one go."""
     try:
-        return _ready(value)
+        return ready_typed(value)
     except OverflowError:  # a seed that JSON has no number for; the models know how it is written
         return ready(essence(value))
 
 
-def _ready(value: Any) -> Any:
+def ready_typed(value: Any) -> Any:
+    """As `ready_essence`; OverflowError where the essence is not told by the values alone."""
     kind = type(value)
     if kind in AS_IT_IS:
         return value
     if type(kind) is _MODELS:
         fields = vars(value)
-        return {n: v if type(v := fields[n]) in AS_IT_IS else _ready(v) for n in _essential(kind)}
+        return {n: v if type(v := fields[n]) in AS_IT_IS else ready_typed(v) for n in _essential(kind)}
     if kind is dict:
-        return {key: item if type(item) in AS_IT_IS else _ready(item) for key, item in value.items()}
+        return {key: item if type(item) in AS_IT_IS else ready_typed(item) for key, item in value.items()}
     if kind is tuple:
-        return [_ready(item) for item in value]
+        return [ready_typed(item) for item in value]
     if kind is int and abs(value) > LARGEST:
         raise OverflowError
     return ready(value)

@@ -43,11 +43,12 @@ def section(values: Mapping[str, Any], paths: Sequence[str]) -> dict[str, Any]:
     """The part of nested mappings that some paths name; a path that does not exist contributes nothing."""
     picked: dict[str, Any] = {}
     for path in paths:
-        _pick(values, path.split("."), picked)
+        pick(values, path.split("."), picked)
     return picked
 
 
-def _pick(values: Mapping[str, Any], path: list[str], into: dict[str, Any]) -> None:
+def pick(values: Mapping[str, Any], path: Sequence[str], into: dict[str, Any]) -> None:
+    """Put what a path names into another mapping, under the same keys."""
     head, rest = path[0], path[1:]
     for key in tuple(values) if head == "*" else (head,):
         if key not in values:
@@ -55,7 +56,7 @@ def _pick(values: Mapping[str, Any], path: list[str], into: dict[str, Any]) -> N
         if not rest:
             into[key] = values[key]
         elif isinstance(values[key], dict):
-            _pick(values[key], rest, into.setdefault(key, {}))
+            pick(values[key], rest, into.setdefault(key, {}))
 
 
 def typed(model: type[_M], value: Any) -> _M:
