@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+
 from hsdc_compiler.cache import InputCache
 from hsdc_compiler.compilation import Compilation, Compiled, reached
 from hsdc_compiler.git import Repository
@@ -181,7 +183,7 @@ def _resolved(run: Compiled, found: Compilation) -> Compiled:
     if known is None:
         return run
     experiment = {"experiment": known.experiment}
-    return run._replace(tree=known.tree, typed=lambda: run.typed().model_copy(update=experiment))
+    return msgspec.structs.replace(run, tree=known.tree, typed=lambda: run.typed().model_copy(update=experiment))
 
 
 def _side(state: State, locker: SideLocker, found: _Found, differ: Iterable[str]) -> Side:
