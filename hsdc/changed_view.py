@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from hsdc.output import cut, inert
+from hsdc.scores_view import shown
 from hsdc.terminal import columns
 from hsdc_runtime.store import Damaged, Store
 from hsdc_runtime.verdicts import BASE
 from hsdc_schemas.answers import Answer, Answers, load_answers
 from hsdc_schemas.contrast import contrast
+from hsdc_schemas.gates import parse_gate
 from hsdc_schemas.judged import Judged
-from hsdc_schemas.metrics import Metric
+from hsdc_schemas.metrics import GROUP, RANKED, SUPPORTED, Metric
 from hsdc_schemas.record import Record, StageRecord
 
 CASES = 5  # of each kind that are shown
@@ -33,12 +36,14 @@ def changed(root: Path, record: Record) -> list[str]:
         return [f"what the adapter changed is not here: {damaged}"]
     (head,) = answers.header.heads
     after, metric = answers.header.variants[0], Metric(head, "f1_macro")
-    found = contrast(Judged.of(answers, BASE), Judged.of(answers, after), metric)
+    runs = Judged.of(answers, BASE), Judged.of(answers, after)
+    found = contrast(*runs, metric)
     cases = list(_cases(answers, head, after))
     lines = [f"the adapter against its base, on the same {len(answers.rows):,} rows", *columns(_counts(cases))]
     if found.difference is not None and found.interval.low is not None and found.interval.high is not None:
         bounds = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
         lines.append(f"  delta.{metric} {found.difference:+.4f} (95 % interval {bounds})")
+    lines += _by_group(*runs, [metric, *_gated(record)])
     return lines + _shown(cases, texts, head, after)
 
 
@@ -61,6 +66,30 @@ def _cases(answers: Answers, head: str, after: str) -> Iterator[tuple[str, Answe
 
 def _counts(cases: list[tuple[str, Answer]]) -> list[tuple[str, ...]]:
     return [(f"  {kind}", f"{sum(kind == found for found, _ in cases):,}") for kind in (FIXED, BROKEN)]
+
+
+def _gated(record: Record) -> Iterator[Metric]:
+    """What the gates are over, of all rows; areas stand in the scores."""
+    for gate in record.gates:
+        metric = replace(parse_gate(gate.gate).metric, slice=None)
+        if not metric.is_gap and metric.figure not in RANKED:
+            yield metric
+
+
+def _by_group(base: Judged, run: Judged, metrics: Iterable[Metric]) -> list[str]:
+    """The difference of each metric over all rows, and within each group that has enough of them."""
+    groups = [name for name, members in sorted(run.members.items()) if members.sum() >= SUPPORTED]
+    rows = [("  difference", "group", "before", "after", "delta", "95 % interval")]
+    for metric in dict.fromkeys(metrics):
+        for group in (None, *groups):
+            held = replace(metric, slice=None if group is None else f"{GROUP}={group}")
+            found = contrast(base, run, held)
+            low, high = found.interval.low, found.interval.high
+            bounds = "–" if low is None or high is None else f"{low:+.3f} to {high:+.3f}"
+            delta = "–" if found.difference is None else f"{found.difference:+.4f}"
+            figures = (shown(judged.figure(held)) for judged in (base, run))
+            rows.append((f"  {metric}", inert(group or "all rows"), *figures, delta, bounds))
+    return columns(rows) if len(rows) > 2 else []
 
 
 def _shown(cases: list[tuple[str, Answer]], texts: dict[str, str], head: str, after: str) -> list[str]:

@@ -153,14 +153,18 @@ def evaluate(gate: Gate, run: Counts | Judged, baseline: Judged | None = None) -
         outcome: Outcome = "pass" if gate.admits(figure.value) else "fail"
         return Verdict(gate, outcome, figure.value, interval, False, f"without an interval: {interval.reason}")
     ends = (gate.admits(interval.low), gate.admits(interval.high))
-    resolved = ends[0] == ends[1]
+    alike = gate.delta and interval.low == interval.high
+    resolved = ends[0] == ends[1] and not alike
     straddles = f"the interval {interval.low:.3f} to {interval.high:.3f} lies on both sides of {gate.bound:g}"
+    if alike:
+        straddles = f"no resample of these rows differs from {interval.low:.3f}, which other rows still may"
     if gate.side == "value":
         note = "" if resolved else f"not resolved: {straddles}"
         return Verdict(gate, "pass" if gate.admits(figure.value) else "fail", figure.value, interval, resolved, note)
     if gate.admits(interval.low if gate.side == "low" else interval.high):
         return Verdict(gate, "pass", figure.value, interval, resolved, "" if resolved else straddles)
-    return Verdict(gate, "undecided" if any(ends) else "fail", figure.value, interval, resolved, straddles * any(ends))
+    told = any(ends) or alike
+    return Verdict(gate, "undecided" if any(ends) else "fail", figure.value, interval, resolved, straddles * told)
 
 
 def _of(gate: Gate, run: Counts | Judged, baseline: Judged | None) -> tuple[Figure, Interval]:

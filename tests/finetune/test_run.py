@@ -101,6 +101,26 @@ def test_both_answer_the_same_rows_and_gates_are_held_against_the_base(finished:
     assert fixed + broken > 0, "or this would show nothing"
 
 
+def test_the_difference_is_shown_within_groups_too(finished: Path) -> None:
+    from sklearn.metrics import f1_score
+
+    answers = load_answers(output(finished, "score", "answers"), "the answers")
+    lines = [line.split() for line in changed(finished, record_of(finished)) if line.startswith("  label.f1_macro ")]
+    assert [line[1] for line in lines] == ["all", "some"]
+    lines[0].remove("rows")
+    for (metric, group, before, after, delta, low, _, high), kept in zip(
+        lines, (answers.rows, [row for row in answers.rows if "some" in row.groups]), strict=True
+    ):
+        gold = [row.gold["label"] for row in kept]
+        was, now = (
+            f1_score(gold, [row.answers[variant]["label"] for row in kept], average="macro", zero_division=0)
+            for variant in ("base", "adapter")
+        )
+        assert (metric, before, after) == ("label.f1_macro", f"{was:.4f}", f"{now:.4f}"), group
+        assert delta == f"{now - was:+.4f}"
+        assert float(low) <= float(delta) <= float(high)
+
+
 def test_the_adapter_alone_is_stored(finished: Path) -> None:
     from safetensors import safe_open
 

@@ -125,6 +125,9 @@ def test_a_difference_is_paired(tmp_path: Path) -> None:
     assert evaluate(parse_gate("delta.f1_macro >= 0.005", ONE), base, run).outcome == "fail"
     same = evaluate(parse_gate("low(delta.f1_macro) > 0.01", ONE), run, run)
     assert same.outcome == "fail"
+    alike = evaluate(parse_gate("delta.f1_macro >= 0.005", ONE), run, run)
+    assert (alike.outcome, alike.value, alike.resolved) == ("fail", 0.0, False)
+    assert alike.note.startswith("not resolved: no resample of these rows differs from 0.000")
     with pytest.raises(ValueError, match="takes the answers"):
         evaluate(parse_gate("delta.f1_macro >= 0.005", ONE), run)
 
