@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from faults_of_finetunes import FINETUNES
+
 NN = "runtime/hsdc_runtime/nn"
 ADAPTED = "tests/nn/test_adapted_encoder.py"
 PUT_ON = "    require_same(published_with_heads(classifier), tensors)\n"
@@ -42,4 +44,5 @@ ADAPTERS = (
         "found = _with(stage, packages",
         ("tests/schemas/test_stage_keys.py",),
     ),
+    *FINETUNES,
 )
