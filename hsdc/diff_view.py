@@ -148,6 +148,9 @@ def _notes(block: Block, mark: Mark) -> Iterator[str]:
 
 def _budget(run: RunDiff, mark: Mark) -> str:
     assert run.budget is not None
+    if run.status == "added":
+        where = f", {mark(run.budget.after_place)}" if run.budget.after_place else ""
+        return f"factors within budget: {run.budget.after or 'none'}{where}"
     where = f", {mark(place(run.budget))}" if run.budget.after_place or run.budget.before_place else ""
     return f"factors within budget: {run.budget.before or 'none'} → {run.budget.after or 'none'}{where}"
 
@@ -195,6 +198,8 @@ def shown(value: Any) -> str:
     if value is ABSENT:
         return "(absent)"
     if isinstance(value, dict) and "digest" in value and "rows" in value:
+        if value["digest"] is None:
+            return "not known"
         rows = "" if value["rows"] is None else f", {value['rows']:,} rows"
         size = f", {value['bytes']:,} bytes" if value["bytes"] else ""  # rows that are drawn have no file of their own
         return f"{short(value['digest'])}{rows}{size}"
@@ -216,7 +221,7 @@ def _cut(value: str) -> str:
 def code(value: str) -> str:
     """Text as a code span, in which nothing is Markdown, HTML, a link or a mention."""
     value = _cut(inert(value)) or "(empty)"
-    fence = "`" * (max((len(run) for run in re.findall("`+", value)), default=0) + 1)
+    fence = _fence(value, 1)
     pad = " " if value[0] in "` " or value[-1] in "` " else ""
     return f"{fence}{pad}{value}{pad}{fence}"
 
@@ -263,12 +268,18 @@ def _block(block: Block) -> str:
 
 
 def _fenced(lines: list[Line]) -> str:
-    """Lines as a code block of an item of a list; none of them can end it, for each begins with its sign."""
+    """Lines as a code block of an item of a list; its fence is longer than any run of backticks in it."""
     if not lines:
         return ""
     inside = [f"  {sign} {inert(line)}".rstrip() for sign, line in lines[:MOST_LINES]]
     more = [f"  … {len(lines) - MOST_LINES} lines more"] if len(lines) > MOST_LINES else []
-    return "\n".join(["\n\n  ```diff", *inside, *more, "  ```"])
+    fence = _fence("\n".join(inside), 3)
+    return "\n".join([f"\n\n  {fence}diff", *inside, *more, f"  {fence}"])
+
+
+def _fence(text: str, least: int) -> str:
+    """Backticks that end at nothing in a text."""
+    return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
 def _list(head: str, items: list[str], tail: str, room: int) -> str:

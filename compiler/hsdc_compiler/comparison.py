@@ -13,6 +13,7 @@ from hsdc_compiler.compilation import Compiled
 from hsdc_compiler.node import Node, Path, dotted
 from hsdc_compiler.parse import parse
 from hsdc_compiler.project import LOCK, SPECS
+from hsdc_compiler.side_inputs import UNKNOWN
 from hsdc_compiler.sides import Side, spec_path
 from hsdc_compiler.state import Standing
 from hsdc_schemas.factors import ABSENT, changed_leaves, essence
@@ -157,7 +158,7 @@ class Comparison:
                 same = same and (bool(item.files) or not self._changed(name, path))  # what has no files is its values
                 cause = Cause("bytes", item.source) if same else self._cause(name, path)
                 places = _place(old.tree, path), _place(new.tree, path)
-                yield Change("input", item.name, _input(was), _input(now), *places, cause)
+                yield Change("input", item.name, _input(self.old, was), _input(self.new, now), *places, cause)
 
     def _header(self, name: str) -> Iterator[Change]:
         """The claim, the parent, and which component a slot names and gets."""
@@ -270,9 +271,11 @@ def _has(manifest: Manifest, name: str) -> bool:
     return any(item.name == name for item in manifest.inputs)
 
 
-def _input(item: Input | None) -> Any:
+def _input(side: Side, item: Input | None) -> Any:
     if item is None:
         return ABSENT
+    if side.unread.get(f"{item.name} {item.source}") == UNKNOWN:  # its digest is made of its source, to tell it apart
+        return {"source": item.source, "digest": None, "rows": None, "bytes": None}
     return {"source": item.source, "digest": item.digest, "rows": item.rows, "bytes": sum(f.bytes for f in item.files)}
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from hsdc_compiler.comparison import Comparison, RunDiff
+from hsdc_compiler.project import spec_of
 from hsdc_compiler.prose import Cosmetic, Idle, texts
 from hsdc_compiler.side_inputs import OTHER, OWN, UNKNOWN
 from hsdc_compiler.sides import Side, spec_path
@@ -36,10 +37,7 @@ class Diff:
 def diff(old: Side, new: Side, profile: str, here: Mapping[str, Standing] | None = None) -> Diff:
     """Compare two sides; `here` are the records of the working tree, which may stand on the old side's manifests."""
     pairs, added, removed = _paired(old, new)
-    every = [*old.runs, *new.runs]
-    lost = {name for name in old.named if _lost(name, new)} | {name for name in new.named if _lost(name, old)}
-    missing = lost | {name for name in every if spec_path(name) in {spec_path(item) for item in lost}}
-    missing -= pairs.keys()
+    missing = _missing(old, new) - pairs.keys()
     found = Comparison(old, new, profile, pairs)
     same = {name for name in pairs if found.same(name)}
     runs = [found.run(name) for name in sorted(pairs) if name not in same]
@@ -78,6 +76,14 @@ def _paired(old: Side, new: Side) -> tuple[dict[str, str], list[str], list[str]]
             came.remove(name)
             went.remove(same[0])
     return pairs, came, went
+
+
+def _missing(old: Side, new: Side) -> set[str]:
+    """The runs that a side has and cannot say anything of; where no side can, they go by the name of their spec."""
+    every = {*old.runs, *new.runs}
+    specs = {spec_of(name) for name in every}
+    named = {name for side in (old, new) if side.faults for name in side.named}
+    return {name for name in every if _lost(name, old) or _lost(name, new)} | (named - specs)
 
 
 def _lost(name: str, side: Side) -> bool:

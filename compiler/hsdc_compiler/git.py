@@ -120,6 +120,9 @@ class Repository:
         return fail("E453", Exit.ENVIRONMENT, message, hint=f"run: {way}")
 
     def _unknown(self, revision: str) -> HsdcError:
+        if revision.startswith(("HEAD", "@")) and self.run("rev-parse", "--verify", "--quiet", "HEAD")[0]:
+            message = f"'{revision}' is no commit: nothing is committed yet on this branch"
+            return fail("E452", Exit.SPEC, message, hint="commit once, or name a branch to compare with")
         hint = "name a commit, branch or tag that this clone has; git fetch origin NAME brings one"
         return fail("E452", Exit.SPEC, f"git knows no revision '{revision}'", hint=hint)
 

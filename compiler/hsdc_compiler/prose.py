@@ -37,6 +37,8 @@ def texts(
     for path in sorted({*old, *new}):
         if old.get(path) == new.get(path) or not path.endswith(".yaml"):
             continue
+        if _unix(old.get(path, b"")) == _unix(new.get(path, b"")):  # git may end lines otherwise on another system
+            continue
         if path not in old or path not in new:
             if path.count("/") > 1 and path not in touched:
                 idle.append(Idle(path, "added" if path in new else "removed"))
@@ -51,6 +53,10 @@ def texts(
         if not same and path not in touched:
             idle.append(Idle(path, "changed"))
     return tuple(cosmetic), tuple(idle)
+
+
+def _unix(data: bytes) -> bytes:
+    return data.replace(b"\r\n", b"\n")
 
 
 def _plain(path: str, data: bytes) -> dict[str, Any] | None:

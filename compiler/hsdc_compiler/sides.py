@@ -54,7 +54,7 @@ def read_sides(root: Path, old: str, new: str | None, profile: str, *, apart: bo
     Raises HsdcError where git has no such commit; what is wrong with specs is told in each side's diagnostics.
     """
     repository = Repository(root)
-    commits = [repository.commit(name) for name in (old, new or "HEAD")]
+    commits = [repository.commit(name) for name in ((old, new) if new else (old,))]
     if apart:
         commits[0] = repository.merge_base(*commits)
     with ExitStack() as stack:

@@ -21,11 +21,14 @@ from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 from hsdc_schemas.manifest import Manifest, unsealed
 from hsdc_schemas.places import GENERATED, record_path
 from hsdc_schemas.record import Record
+from hsdc_schemas.spec import SLOTS
 
 MOST_SPEC = MOST + 1  # one more than a spec may have, so that the parser says so
 MOST_MANIFEST = 16 << 20
 MOST_FILES = 20_000
 MOST_TOGETHER = 256 << 20  # bytes of specs
+KINDS = {LINK: "link", MODULE: "submodule"}
+FOLDERS = {SPECS, f"{SPECS}/profiles", *(f"{SPECS}/{folder}" for folder, *_ in SLOTS.values())}
 MANIFEST, RECORD = ".lock.json", ".record.json"
 
 _T = TypeVar("_T")
@@ -152,9 +155,8 @@ def from_git(
     names = {suffix: _made(tree, profile, suffix) for suffix in (MANIFEST, RECORD)}
     if (count := len(wanted) + sum(map(len, names.values()))) > MOST_FILES:
         raise fail("E456", Exit.ENVIRONMENT, f"{tree.shown} has {count:,} specs and manifests")
-    links = [path for path, entry in specs.items() if entry.mode in (LINK, MODULE)]
-    message = f"a link in {tree.shown}; it is not followed"
-    faults = [Diagnostic("E455", Exit.SPEC, message, Place(path, 1), "commit the file itself") for path in links]
+    links = {path: entry for path, entry in specs.items() if entry.mode in KINDS and _counts(path)}
+    faults = [_linked(path, KINDS[entry.mode], tree.shown) for path, entry in links.items()]
     wanted = {path: entry for path, entry in sorted(wanted.items()) if path not in links}
     files = _texts(blobs, wanted, other)
 
@@ -168,6 +170,16 @@ def from_git(
     named = frozenset(Path(path).stem for path in specs if path.count("/") == 1 and path.endswith(SUFFIX))
     kept = Kept(names[MANIFEST], manifest), Kept(names[RECORD], record)
     return State(root, shown, named, files, objects, *kept, commit, tree, blobs, tuple(faults))
+
+
+def _counts(path: str) -> bool:
+    """Whether hsdc reads what is at a path of a tree: a spec, or a folder of them."""
+    return path.endswith(SUFFIX) or path in FOLDERS
+
+
+def _linked(path: str, what: str, shown: str) -> Diagnostic:
+    message = f"a {what} in {shown}; it is not followed"
+    return Diagnostic("E455", Exit.SPEC, message, Place(path, 1), "commit the file itself")
 
 
 def _made(tree: Tree, profile: str, suffix: str) -> dict[str, Entry]:

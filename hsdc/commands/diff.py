@@ -37,8 +37,9 @@ def execute(options: argparse.Namespace) -> int:
         if side.faults:
             print(inert(f"{side.shown} has faults{incomplete}:"), file=sys.stderr)
             show_diagnostics(side.faults)
-    if sides[1].faults:
-        return int(gravest(sides[1].faults))
+    absent = [fault for fault in sides[0].faults if fault.exit is Exit.ENVIRONMENT]  # a state before may be broken
+    if sides[1].faults or absent:
+        return int(gravest([*sides[1].faults, *absent]))
     return int(Exit.NO) if options.exit_code and found.differs else 0
 
 
