@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -77,8 +78,8 @@ def text(diff: Diff, stream: TextIO | None = None) -> list[str]:
     for block in blocks(diff):
         lines += [style(_title(block, inert), "bold", stream)]
         changes = block.runs[0].changes
-        for change, line in zip(changes, columns([_row(change) for change in changes]), strict=True):
-            lines += [line, *_text(change, stream)]
+        for change, rows in zip(changes, _rows(changes, stream), strict=True):
+            lines += [*rows, *_text(change, stream)]
         lines += [f"  {line}" for line in _notes(block, inert)] + [""]
     for title, items in _rest(diff, inert):
         lines += [title, *(f"  {item}" for item in items), ""]
@@ -90,6 +91,16 @@ def _text(change: Change, stream: TextIO) -> Iterator[str]:
     styles = {"-": "bad", "+": "good"}
     for sign, line in line_diff(change.before, change.after, shown):
         yield f"      {style(f'{sign} {inert(line)}'.rstrip(), styles.get(sign, 'dim'), stream)}"
+
+
+def _rows(changes: tuple[Change, ...], stream: TextIO) -> list[list[str]]:
+    """A row for each change; on a terminal that is too narrow, where and why stand below."""
+    cells = [_row(change) for change in changes]
+    whole = columns(cells)
+    if not stream.isatty() or max(map(len, whole), default=0) <= shutil.get_terminal_size().columns:
+        return [[line] for line in whole]
+    below = [f"      {', '.join(filter(None, row[3:]))}" for row in cells]
+    return [[line, under] for line, under in zip(columns([row[:3] for row in cells]), below, strict=True)]
 
 
 def _row(change: Change) -> tuple[str, ...]:
@@ -107,8 +118,12 @@ def _values(change: Change, mark: Mark) -> str:
 
 def place(change: Any) -> str:
     """Where a value is written, on both sides where that differs."""
-    before, after = (item or "schema default" for item in (change.before_place, change.after_place))
-    return after if before == after else f"{after} (was {before})"
+    sides = (getattr(change, side, None) is ABSENT for side in ("before", "after"))
+    places = zip((change.before_place, change.after_place), sides, strict=True)
+    before, after = (where or ("" if absent else "schema default") for where, absent in places)
+    if not before or before == after:
+        return after
+    return f"{after} (was {before})" if after else f"was {before}"
 
 
 def _because(cause: Cause, mark: Mark) -> str:

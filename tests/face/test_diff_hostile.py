@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,9 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from hsdc.__main__ import main
+from hsdc.diff_view import text
+from hsdc_compiler.diff import diff
+from hsdc_compiler.sides import read_sides
 from tests.repository import Campaign, derived
 
 PROMPT = """\
@@ -133,6 +137,34 @@ def test_line_ends_alone_are_nothing(campaign: Campaign, capsys: pytest.CaptureF
     assert "cosmetic" not in call(capsys)[1]
     path.write_bytes(path.read_bytes().replace(b"title: The first", b"title: Another"))
     assert "specs/run1.yaml: title: The first → Another" in call(capsys)[1]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("width", "most"), [("60", 60), ("200", 200)])
+def test_a_narrow_terminal_has_places_below(
+    campaign: Campaign, monkeypatch: pytest.MonkeyPatch, width: str, most: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", width)
+    monkeypatch.setenv("NO_COLOR", "1")
+    campaign.replace("specs/run1.yaml", "{kind: focal, gamma: 2.5}", "{kind: cross_entropy}")
+    found = diff(*read_sides(campaign.root, "HEAD", None, "demo"), "demo")
+    lines = text(found, Terminal())
+    assert max(len(line) for line in lines if line.startswith(("  value", "      "))) <= most
+    [row] = [number for number, line in enumerate(lines) if line.startswith("  value  heads.tone.loss.gamma ")]
+    shown = " ".join(lines[row : row + (2 if most == 60 else 1)]).split()
+    assert shown[2:] == [
+        "2.5",
+        "→",
+        "(absent)",
+        "was",
+        "specs/run1.yaml:12," if most == 60 else "specs/run1.yaml:12",
+        "own",
+        "change",
+    ]
 
 
 def test_an_added_run_has_no_budget_before(campaign: Campaign, capsys: pytest.CaptureFixture[str]) -> None:
