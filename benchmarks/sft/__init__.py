@@ -18,12 +18,13 @@ RUN = "lora_validation"
 
 def run(*, quick: bool, data: Path | None) -> Result:
     """Measure; with `quick`, three steps. `data` is not used."""
-    steps, library = FEW if quick else STEPS, packages(installed(LIBRARY))
+    steps, some = (FEW, FEW) if quick else (STEPS, SOME)
+    library = packages(installed(LIBRARY))
     with workspace() as root:
         spend(["-m", "hsdc", "compile", RUN], root)
         facts = ask(root, {})
-        taken = take_in_turns(root, {PACKED: steps, OURS: steps, PADDED: steps, PLAIN: min(steps, SOME)}, library)
-        taken[FILLED] = take(root, FILLED, min(2 * steps, 2 * SOME), library)
+        taken = take_in_turns(root, {PACKED: steps, OURS: steps, PADDED: some, PLAIN: some // 2 + 1}, library)
+        taken[FILLED] = take(root, FILLED, max(some, 2 * FEW), library)
     return result(taken, facts, steps)
 
 
