@@ -47,10 +47,10 @@ def run(*, quick: bool, data: Path | None) -> Result | None:
             without = f"TRL could not be installed, so it is not measured: {type(error).__name__}."
         taken[OURS] = take(root, OURS, steps, None, shape=shape)
         floor = ask(root, {"shape": shape, "floor": steps})
-    return _result(taken, floor, steps, without)
+    return _result(taken, floor, shape, steps, without)
 
 
-def _result(taken: dict[Way, Taken], floor: dict[str, float], steps: int, without: str) -> Result:
+def _result(taken: dict[Way, Taken], floor: dict[str, float], shape: str, steps: int, without: str) -> Result:
     ours, script = taken[OURS].rate, taken[SCRIPT].rate
     required = [Requirement(f"{FASTER:.0f} times the script's tokens", f"{ours / script:.2f}", ours >= FASTER * script)]
     if PACKED in taken:
@@ -59,7 +59,7 @@ def _result(taken: dict[Way, Taken], floor: dict[str, float], steps: int, withou
     return Result(
         name="finetuning_gpu",
         command="python -m benchmarks finetuning_gpu",
-        compared=f"{steps - 1} steps of 8 random rows after a first one, a random Llama of 8 billion weights, bfloat16",
+        compared=f"{steps - 1} steps of 8 random rows after a first one, a random Llama of the shape {shape}",
         tables=(_table(taken, floor),),
         required=tuple(required),
         figures={"floor": floor, **{way.name: vars(one) for way, one in taken.items()}},
@@ -75,4 +75,4 @@ def _table(taken: dict[Way, Taken], floor: dict[str, float]) -> Table:
         share, times = f"{100 * rate / most:.0f} %", f"{one.rate / taken[SCRIPT].rate:.2f}"
         rows.append((way.name, f"{rate:.0f}", share, f"{one.rate:.1f}", times, f"{one.peak / 1e9:.2f}"))
     columns = ("way", "tokens/s", "of the floor", "supervised/s", "times the script's", "peak GB")
-    return Table("Time on the clock and most allocated memory of the device, measured", columns, tuple(rows))
+    return Table("Time and most allocated memory of the device, measured", columns, tuple(rows))

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from benchmarks.sft.lessons import Lessons, Steps
 from benchmarks.sft.way import Way
 from hsdc.api import load_manifest
+from hsdc_runtime.environment import before_the_framework
 from hsdc_runtime.events import Event, StageStarted
 from hsdc_runtime.nn import adapter, loop
 from hsdc_runtime.nn.adapter_training import train_adapter
@@ -104,6 +105,8 @@ def _project(root: Path, manifest: Manifest) -> Project:
 
 def _take(made: Any, asked: dict[str, Any], root: Path) -> dict[str, Any]:
     way, lessons = Way(**asked["way"]), made.lessons
+    if way.by == "hsdc":  # as a run does for its workers, before anything is multiplied on a GPU
+        before_the_framework()
     seen = Steps(asked["steps"], asked.get("turns", False), lessons.execution.device == "cuda")
     model, folder = made.model(ours=way.by == "hsdc" and way.own_products), Path(mkdtemp(dir=root))
     if way.by == "hsdc":
