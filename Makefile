@@ -46,7 +46,7 @@ fmt: $(DEV)  ## mend style and format
 bench: $(DEV)  ## run the benchmarks
 	$(BIN)/python -m benchmarks
 
-FUZZ := -max_total_time=60 -max_len=4096 -rss_limit_mb=2048
+FUZZ := -max_total_time=60 -max_len=16384 -rss_limit_mb=2048
 
 fuzz: $(DEV)  ## fuzz the readers of specs and manifests for two minutes
 	@$(PIP) install --no-deps atheris==3.0.0

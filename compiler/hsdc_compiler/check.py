@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from hsdc_compiler.merge import FAULT
-from hsdc_compiler.node import Node, dotted
+from hsdc_compiler.node import REF, Node, dotted
 from hsdc_schemas.components import Endpoint, PretrainedModel
 from hsdc_schemas.errors import Diagnostic, Exit, Place, did_you_mean
 from hsdc_schemas.fields import Metric, Model, Name
@@ -20,6 +20,8 @@ _M = TypeVar("_M", bound=Model)
 
 MAX_FAULTS = 100
 _REPLACES = "it replaces this value"
+_REFERS = "it refers to this value"
+_WRITTEN = {"int_type": "whole numbers are written 12", "float_type": "numbers are written 12, 0.5 or 2.5e-5"}
 _SWITCHES = {"yes": "true", "on": "true", "true": "true", "no": "false", "off": "false", "false": "false"}
 
 
@@ -67,11 +69,14 @@ def _translate(node: Node, model: type[Model], detail: ErrorDetails, extra: tupl
     name = dotted(path).replace(".[", "[")
     if where.op == FAULT or (kind == "too_short" and len(where.value) >= context["min_length"]):
         return None  # said already; pydantic counts valid entries only
-    place = where.mark.place()
+    place = (where.key if where.op == REF else where.mark).place()
     inherited = _inherited(where)
     if kind == "extra_forbidden":
-        key, known = path[-1], (*known, *(extra if len(path) == 1 else ()))
-        return Diagnostic("E201", Exit.SPEC, f"unknown key '{key}'", where.key.place(), did_you_mean(key, known))
+        key, above = path[-1], extra if len(path) == 1 else ()
+        hint = did_you_mean(key, (*known, *above))
+        if key in above:
+            hint = f"'{key}' is said at the top of the file, in its first column"
+        return Diagnostic("E201", Exit.SPEC, f"unknown key '{key}'", where.key.place(), hint)
     if kind == "missing":
         return Diagnostic(
             "E202", Exit.SPEC, f"'{name}' is missing", _lacking(where, path[-1]), f"add '{path[-1]}' here"
@@ -114,7 +119,8 @@ def _choice(name: str, where: Node, kind: str, context: Mapping[str, Any]) -> Di
     below = where.under.at(("kind",)) if suffix and where.under is not None else None
     inherited = _inherited(value) if below is None else ((_REPLACES, below.mark.place()),)
     shown = f"'{value.value[:60]}'" if isinstance(value.value, str) else _shown(value)
-    return Diagnostic("E205", Exit.SPEC, f"'{name}{suffix}' cannot be {shown}", value.mark.place(), hint, inherited)
+    place = (value.key if value.op == REF else value.mark).place()
+    return Diagnostic("E205", Exit.SPEC, f"'{name}{suffix}' cannot be {shown}", place, hint, inherited)
 
 
 def _walk(node: Node, model: Any, loc: tuple[int | str, ...]) -> tuple[tuple[str, ...], Node, tuple[str, ...]]:
@@ -197,13 +203,15 @@ def _shown(node: Node) -> str:
 
 
 def _type_hint(kind: str, node: Node) -> str:
+    if kind == "string_type" and node.value is None and _rest(node)[:1] == "#":
+        return "'#' begins a comment: quote the text"
     if kind == "string_type" and isinstance(node.value, (int, float)):
         written = node.mark.source.line(node.mark.line)[node.mark.column - 1 : node.mark.end - 1]
         return f'quote it: "{written}"'
     if kind in ("int_type", "int_from_float") and isinstance(node.value, float) and node.value.is_integer():
         return f"write {int(node.value)}"
     if kind in ("int_type", "float_type") and isinstance(node.value, str):
-        return "write the number without quotes" if _quoted(node) else "numbers are written 12, 0.5 or 2.5e-5"
+        return "write the number without quotes" if _quoted(node) else _WRITTEN[kind]
     if kind == "bool_type" and str(node.value).lower() in _SWITCHES:
         return f"write {_SWITCHES[str(node.value).lower()]}" + (" without quotes" if _quoted(node) else "")
     return ""
@@ -211,6 +219,11 @@ def _type_hint(kind: str, node: Node) -> str:
 
 def _quoted(node: Node) -> bool:
     return node.mark.source.line(node.mark.line)[node.mark.column - 1 :][:1] in ("'", '"')
+
+
+def _rest(node: Node) -> str:
+    """What stands on the line of a key, after its colon."""
+    return node.key.source.line(node.key.line)[node.key.end :].strip()
 
 
 def _constraint(kind: str, context: Mapping[str, Any], fallback: str) -> str:
@@ -229,4 +242,5 @@ def _constraint(kind: str, context: Mapping[str, Any], fallback: str) -> str:
 
 
 def _inherited(node: Node) -> tuple[tuple[str, Any], ...]:
-    return tuple((_REPLACES, below.mark.place()) for below in list(node.layers())[1:2])
+    target = ((_REFERS, node.mark.place()),) if node.op == REF else ()
+    return target + tuple((_REPLACES, below.mark.place()) for below in list(node.layers())[1:2])

@@ -23,7 +23,7 @@ def boosts(experiment: EncoderExperiment, tree: Node) -> Iterator[Diagnostic]:
             hint = did_you_mean(name, experiment.heads)
             yield fault(tree, "E701", f"a boost for '{name}', which is no head", path, hint, at_key=True)
             continue
-        labels = frozenset(experiment.heads[name].labels)
+        labels = dict.fromkeys(experiment.heads[name].labels)
         for label in factors:
             if label not in labels:
                 message = f"a boost for '{label}', which is no label of '{name}'"

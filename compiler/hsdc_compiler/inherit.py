@@ -19,6 +19,7 @@ from hsdc_schemas.spec import Reproduces
 _OF_A_RUN = frozenset(HEADERS)
 _HEADER = _OF_A_RUN - {"change", "restore"}
 MAX_FAULTS = 100  # of one kind, in one run
+MAX_PATHS = 64
 
 
 class Header(Model):
@@ -218,6 +219,10 @@ def _restore(node: Node, base: Node, done: Mapping[str, Layered], faults: list[D
         return base
     assert source is not None
     assert paths is not None
+    if len(paths.value) > MAX_PATHS:
+        message = f"'restore' names {len(paths.value):,} paths; {MAX_PATHS} are the most"
+        faults.append(_fault("E341", message, paths, "name the section that holds them"))
+        return base
     if source.value not in done:
         message = f"there is no run '{source.value}' to restore from"
         faults.append(_fault("E341", message, source, did_you_mean(source.value, done)))

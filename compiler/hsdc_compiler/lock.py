@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from hsdc_compiler.cache import InputCache
+from hsdc_compiler.node import Node
 from hsdc_schemas.components import Dataset, Endpoint, PretrainedModel
 from hsdc_schemas.digests import digest_files, digest_json
 from hsdc_schemas.draws import draw, rows_digest
@@ -39,10 +40,10 @@ class Reading:
 
 
 class Locked(msgspec.Struct, frozen=True, gc=False):
-    """The inputs that could be read, the faults of the others, what was looked at for them, and runs that make them."""
+    """The inputs that could be read, the faults of the others by name, what was looked at, and runs that make them."""
 
     inputs: tuple[Input, ...]
-    faults: list[Diagnostic]
+    faults: list[tuple[str, Diagnostic]]
     paths: tuple[str, ...]
     makers: tuple[str, ...]
 
@@ -73,13 +74,13 @@ class Locker:
 
     def _lock(self, experiment: Experiment) -> Locked:
         found: list[Input] = []
-        faults: list[Diagnostic] = []
+        faults: list[tuple[str, Diagnostic]] = []
         paths: dict[str, None] = {}
-        for _, key, job in self._jobs(experiment):
+        for name, key, job in self._jobs(experiment):
             result = self._once(key, job)
             paths |= dict.fromkeys(self._paths[key])
             if isinstance(result, HsdcError):
-                faults += result.diagnostics
+                faults += [(name, fault) for fault in result.diagnostics]
             else:
                 found.append(result)
         return Locked(tuple(found), faults + _same_splits(found), tuple(sorted(paths)), _makers(experiment))
@@ -259,7 +260,17 @@ def _reading(dataset: Dataset, heads: dict[str, tuple[str, tuple[str, ...]]]) ->
     return Reading(dataset, heads, digest_json([columns, essence(heads)]))
 
 
-def _same_splits(found: list[Input]) -> list[Diagnostic]:
+def placed(name: str, fault: Diagnostic, tree: Node) -> Diagnostic:
+    """A fault of an input, at the line of the spec that names it unless it has a place of its own."""
+    kind, _, below = name.partition(".")
+    path = {"dataset": ("dataset", "splits", below), "subset": ("dataset", "subsets", below), "model": ("model",)}
+    node = tree.nearest(path.get(kind, ("sources", below)))
+    for key in ("source", "url"):
+        node = node.nearest((key,))
+    return fault if fault.place is not None else replace(fault, place=node.mark.place())
+
+
+def _same_splits(found: list[Input]) -> list[tuple[str, Diagnostic]]:
     """Two splits with the same bytes: what is trained on would be scored."""
     first: dict[str, Input] = {}
     faults = []
@@ -267,7 +278,8 @@ def _same_splits(found: list[Input]) -> list[Diagnostic]:
         other = first.setdefault(item.digest, item)
         if other is not item:
             message = f"{item.name} and {other.name} hold the same rows: {item.source} and {other.source}"
-            faults.append(Diagnostic("E418", Exit.NO, message, None, "every split has rows of its own"))
+            hint = "every split has rows of its own"
+            faults.append((item.name, Diagnostic("E418", Exit.NO, message, None, hint)))
     return faults
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import islice
 
 from hsdc_compiler.node import NESTED, Node, Path, dotted, kind_of
-from hsdc_schemas.errors import Diagnostic, Exit
+from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
+from hsdc_schemas.factors import has_variants
+from hsdc_schemas.spec import SLOTS
 
 OPERATORS = frozenset(("$replace", "$unset", "$append", "$prepend", "$remove", "$literal"))
+KNOWN = OPERATORS | {"$ref"}
 LIST_OPERATORS = ("$remove", "$prepend", "$append")
-DROPPING = frozenset(("kind", "use"))  # keys whose change drops what was inherited beside them
+DROPPING = frozenset(("kind", "use"))  # keys whose change drops what was inherited beside them, where they mean that
+
+MAX_FAULTS = 100  # of one kind, in one list
+MOST_SHOWN = 20  # entries of a list, in a message
+LONGEST_SHOWN = 120
 
 FAULT = "fault"  # the operation of a node that stands for one already reported
 
@@ -29,14 +37,17 @@ def merge(base: Node, change: Node, report: Report, path: Path = ()) -> Node:
         message = f"'{dotted(path)}' is a reference in what is inherited, so nothing can be changed below it"
         report(_fault("E311", message, change, hint, (("inherited from here", base),)))
         return base
+    if (stranger := _stranger(change, base)) is not None:
+        report(stranger)
+        return base
     if base.is_mapping != change.is_mapping or base.is_sequence != change.is_sequence:
-        hint = f"to put {kind_of(change)} here, write {{$replace: …}}"
+        hint = _way_out(base, change)
         message = f"'{dotted(path)}' is {kind_of(base)} in what is inherited, and {kind_of(change)} here"
         report(_fault("E311", message, change, hint, (("inherited from here", base),)))
         return base
     if not change.is_mapping:
         return _replace(base, change, report, path)
-    if not DROPPING.isdisjoint(change.value) and any(_differs(base, change, key) for key in DROPPING):
+    if not DROPPING.isdisjoint(change.value) and any(_drops(base, change, key, path) for key in DROPPING):
         return fresh(change, report, path)._replace(under=base, op="replace")
     merged = dict(base.value)
     for key, item in change.value.items():
@@ -59,6 +70,9 @@ def fresh(node: Node, report: Report, path: Path = ()) -> Node:
     """A node that stands on nothing: `$literal` and `$replace` are unwrapped, other operators are faults."""
     if not node.is_mapping:
         return node
+    if (stranger := _stranger(node)) is not None:
+        report(stranger)
+        return Node(None, node.mark, node.key, FAULT)
     if OPERATORS.isdisjoint(node.value):
         entries = {
             key: fresh(item, report, (*path, key)) if item.is_mapping else item for key, item in node.value.items()
@@ -117,13 +131,18 @@ def _edit_list(base: Node, change: Node, report: Report, path: Path) -> Node:
 
 
 def _removed(items: list[Node], operand: Node, report: Report, path: Path) -> list[Node]:
-    for unwanted in operand.value:
-        kept = [item for item in items if item.plain() != unwanted.plain()]
-        if len(kept) == len(items):
-            message = f"'{_shown(unwanted)}' is not in '{dotted(path)}', so it cannot be removed"
-            report(_fault("E312", message, unwanted, f"there are: {', '.join(map(_shown, items))}"))
-        items = kept
-    return items
+    left = {item.comparable() for item in items}
+    strangers = []
+    for item in operand.value:
+        if item.comparable() not in left:
+            strangers.append(item)
+        left.discard(item.comparable())
+    kept = [item for item in items if item.comparable() in left]
+    for item in strangers[:MAX_FAULTS]:
+        message = f"'{_shown(item)}' is not in '{dotted(path)}', so it cannot be removed"
+        there = [*map(_shown, kept[:MOST_SHOWN]), *["…"] * (len(kept) > MOST_SHOWN)]
+        report(_fault("E312", message, item, f"there are: {', '.join(there)}" if there else "nothing is left in it"))
+    return kept
 
 
 def _replace(base: Node, change: Node, report: Report, path: Path) -> Node:
@@ -142,10 +161,12 @@ def _same(one: object, other: object) -> bool:
 def _shown(node: Node) -> str:
     value = node.value
     if node.is_sequence:
-        return f"[{', '.join(map(_shown, value))}]"
+        more = ", …" * (len(value) > MOST_SHOWN)
+        return f"[{', '.join(map(_shown, value[:MOST_SHOWN]))}{more}]"
     if node.is_mapping:
-        return f"{{{', '.join(f'{key}: {_shown(item)}' for key, item in value.items())}}}"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+        return f"{{{', '.join(f'{key}: {_shown(item)}' for key, item in islice(value.items(), MOST_SHOWN))}}}"
+    text = "null" if value is None else str(value).lower() if isinstance(value, bool) else f"{value}"
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}…"
 
 
 def _is_ref(node: Node) -> bool:
@@ -156,9 +177,31 @@ def _alone(name: str, other: str, node: Node) -> Diagnostic:
     return _fault("E313", f"{name} stands alone; '{other}' cannot stand beside it", node.value[other], "take one out")
 
 
-def _differs(base: Node, change: Node, key: str) -> bool:
+def _stranger(node: Node, base: Node | None = None) -> Diagnostic | None:
+    """A fault where a key can only be meant as an operator, and is none: beside a list, or nearly one's name."""
+    key, item = next(iter(node.value.items())) if node.is_mapping and len(node.value) == 1 else ("", node)
+    if not key.startswith("$") or key in KNOWN:
+        return None
+    hint = did_you_mean(key.lower()[:60], KNOWN)
+    if not hint.startswith("did") and not (base is not None and base.is_sequence):
+        return None
+    return Diagnostic("E313", Exit.SPEC, f"there is no operator '{key[:60]}'", item.key.place(), hint)
+
+
+def _way_out(base: Node, change: Node) -> str:
+    """How what was meant is written: a component or a variant by its name alone, or what replaces all."""
+    if base.is_mapping and isinstance(change.value, str):
+        for key in ("use", "kind"):
+            if key in base.value:
+                return f"write {{{key}: {change.value[:60]}}}"
+    return f"to put {kind_of(change)} here, write {{$replace: …}}"
+
+
+def _drops(base: Node, change: Node, key: str, path: Path) -> bool:
     before, after = base.value.get(key), change.value.get(key)
-    return before is not None and after is not None and before.plain() != after.plain()
+    if before is None or after is None or before.plain() == after.plain():
+        return False
+    return has_variants(path) if key == "kind" else len(path) == 1 and path[0] in SLOTS
 
 
 def _is_unset(node: Node) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -13,6 +13,7 @@ from hsdc_schemas.errors import Place
 Scalar: TypeAlias = str | int | float | bool | None
 Path: TypeAlias = tuple[str, ...]
 
+REF = "ref"  # the operation of a value that came by a reference: marked where it is, its key where it is wanted
 NESTED = frozenset((dict, tuple))
 
 
@@ -94,6 +95,15 @@ class Node(msgspec.Struct, frozen=True, gc=False):
         if kind is tuple:
             return tuple([v if type(v := item.value) not in NESTED else item.plain() for item in value])
         return value
+
+    def comparable(self) -> Hashable:
+        """The value as something that a set may hold; `true` is no number."""
+        value = self.value
+        if type(value) is dict:
+            return frozenset((key, item.comparable()) for key, item in value.items())
+        if type(value) is tuple:
+            return tuple([item.comparable() for item in value])
+        return type(value) is bool, value
 
     def layers(self) -> Iterator[Node]:
         """This node and what it replaced, newest first."""

@@ -19,7 +19,7 @@ from hsdc_compiler.emit import Emitter
 from hsdc_compiler.expand import expand
 from hsdc_compiler.hub import fetch
 from hsdc_compiler.inherit import Header, Layered, inherit, stands_on
-from hsdc_compiler.lock import Locker
+from hsdc_compiler.lock import Locker, placed
 from hsdc_compiler.lower import Lowering, Resolved
 from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as KeyPath
@@ -276,7 +276,7 @@ def _lock_and_lower(
     found = resolved[run.name]
     root, side = session.project.root, found.side
     lock = session.locker.lock(side.experiment)
-    inputs, faults = lock.inputs, lock.faults
+    inputs, faults = lock.inputs, [placed(name, fault, side.tree) for name, fault in lock.faults]
     not_read: tuple[str, ...] = ()
     if faults and check_only and gravest(faults) is Exit.ENVIRONMENT:
         committed = committed_manifest(root, session.profile_name, run.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from hsdc_compiler.merge import Report
-from hsdc_compiler.node import Node, dotted
+from hsdc_compiler.node import REF, Node, dotted
 from hsdc_schemas.errors import Diagnostic, Exit, did_you_mean
 
 MAX_STEPS = 16  # references that lead to references
@@ -73,7 +73,7 @@ class _Unfolding:
             self.fault("E323", message, first, "refer to the value itself")
             self.faults = MAX_FAULTS  # all others would say the same
             return nothing
-        return self.of(found, (*trail, node), depth)._replace(key=node.key, op="ref", under=node.under)
+        return self.of(found, (*trail, node), depth)._replace(key=node.key, op=REF, under=node.under)
 
     def target(self, node: Node) -> Node | None:
         """The node that a reference names."""
@@ -89,6 +89,8 @@ class _Unfolding:
             above = self.root.at(path[:depth])
             known = [dotted((*path[:depth], key)) for key in above.value] if above and above.is_mapping else []
             hint = did_you_mean(dotted(path[: depth + 1]), known) or "a path names keys, not the entries of a list"
+            if above is not None and _is_ref(above):
+                hint = f"'{dotted(path[:depth])}' is a reference itself: refer to what it refers to"
             self.fault("E321", f"there is nothing at '{target.value[:60]}' to refer to", target, hint)
         return found
 

@@ -13,6 +13,7 @@ from yaml import events
 
 from hsdc_compiler.block import NOT_FINITE, resolve
 from hsdc_compiler.node import Mark, Node, Scalar, Source
+from hsdc_compiler.syntax import BRACES, NO_CHARACTER, TEMPLATE, syntax
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 
 MAX_DEPTH = 64
@@ -20,12 +21,6 @@ MAX_FAULTS = 100
 
 _EventParser: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_HINTS = {  # by what both parsers say, where that alone helps nobody
-    "mapping values are not allowed": "quote a text that holds ': '",
-}
-BRACES = 'quote a text that begins with {{: "{{ text }}"'
-_TEMPLATE = re.compile(r"[-:,[] *\{\{")  # where a value begins
-NO_CHARACTER = "an escape that is no character: half of a surrogate pair, or beyond U+10FFFF"
 _TAG = "tag:yaml.org,2002:"
 _CORE = frozenset(_TAG + name for name in ("str", "int", "float", "bool", "null"))
 
@@ -35,27 +30,11 @@ def stream(source: Source) -> Node:
     try:
         return _Builder(source).build()
     except yaml.MarkedYAMLError as error:
-        raise _syntax(source, error) from None
+        raise syntax(source, error) from None
     except yaml.YAMLError as error:
         raise fail("E103", Exit.SPEC, f"not YAML: {str(error).splitlines()[0]}", Place(source.path, 1)) from None
     except (ValueError, OverflowError):  # the parser in pure Python, on an escape beyond the last character
         raise fail("E111", Exit.SPEC, NO_CHARACTER, Place(source.path, 1), "write the character itself") from None
-
-
-def _syntax(source: Source, error: yaml.MarkedYAMLError) -> HsdcError:
-    mark = error.problem_mark or error.context_mark
-    place = Place(source.path, 1)
-    if mark is not None:
-        place = Mark(source, mark.line + 1, mark.column + 1, mark.column + 2).place()
-    problem = " ".join(part for part in (error.problem, error.context) if part)
-    hint = next((hint for start, hint in _HINTS.items() if problem.startswith(start)), "")
-    if "cannot start any token" in problem and place.text[place.column - 1 : place.column] == "\t":
-        problem, hint = "a tab where spaces are expected", "indent with spaces"
-    if problem.startswith("found invalid Unicode character escape code"):
-        return fail("E111", Exit.SPEC, NO_CHARACTER, place, "write the character itself")
-    if not hint and _TEMPLATE.search(place.text):
-        hint = BRACES
-    return fail("E103", Exit.SPEC, f"not YAML: {problem}", place, hint)
 
 
 def _read_as(value: Scalar) -> str:
@@ -148,7 +127,7 @@ class _Builder:
             raise fail("E108", Exit.SPEC, f"nested deeper than {MAX_DEPTH} levels", mark.place())
         if self.waits_for_key():
             what = "a mapping" if type(container) is dict else "a list"
-            hint = BRACES if _TEMPLATE.search(self.source.line(mark.line)) else "write one name before the colon"
+            hint = BRACES if TEMPLATE.search(self.source.line(mark.line)) else "write one name before the colon"
             self.fault(event, "E109", f"{what} stands where a key is expected", hint)
             self.keys[-1] = ("?", mark)
             self.stack.append((container, mark, None))

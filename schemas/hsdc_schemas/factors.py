@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, cast, get_args, get_origin
 
 from hsdc_schemas.digests import AS_IT_IS, LARGEST, ready
 from hsdc_schemas.fields import Model, factor_mark
-from hsdc_schemas.spec import EXPERIMENTS
+from hsdc_schemas.spec import EXPERIMENTS, SLOTS
 
 Path = tuple[str, ...]
 _MODELS = type(Model)  # what all models are of; isinstance takes a call of Python to ask the same
@@ -71,6 +71,30 @@ def _prose(model: Any) -> dict[str, Any] | None:
         for name, field in model.model_fields.items()
     }
     return {name: below for name, below in fields.items() if below} or None
+
+
+@lru_cache(maxsize=4096)
+def has_variants(path: Path) -> bool:
+    """Whether what is at a path, of an experiment or of a component, is one of several kinds.
+
+    False where the keys are their author's: a label may be called `kind`.
+    """
+    roots = (*EXPERIMENTS.values(), *(model for _, models in SLOTS.values() for model in models))
+    return any("kind" in model.model_fields for root in roots for model in _ends(root, path))
+
+
+def _ends(annotation: Any, path: Path) -> Iterator[Any]:
+    """The models below an annotation that a path leads to."""
+    if isinstance(annotation, type) and issubclass(annotation, Model):
+        if not path:
+            yield annotation
+        elif path[0] in annotation.model_fields:
+            yield from _ends(annotation.model_fields[path[0]].annotation, path[1:])
+    elif get_origin(annotation) is dict:
+        yield from _ends(get_args(annotation)[1], path[1:]) if path else ()
+    elif get_origin(annotation) is not tuple:
+        for item in get_args(annotation):
+            yield from _ends(item, path)
 
 
 def is_free(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Collection
 from typing import Any
 
 import pytest
@@ -29,6 +30,21 @@ MAPPINGS = st.recursive(
 )
 
 
+PLACES = st.sampled_from(
+    [  # a path, and the keys that choose a variant there; elsewhere they are their author's
+        ((), {"kind"}),
+        (("model",), {"kind", "use"}),
+        (("dataset",), {"use"}),
+        (("heads", "a", "loss"), {"kind"}),
+        (("training", "optimizer"), {"kind"}),
+        (("training",), set()),
+        (("sampling", "boosts", "a"), set()),
+        (("heads", "a", "class_weights", "multipliers"), set()),
+        (("dataset", "labels"), set()),
+    ]
+)
+
+
 def tree(value: Any) -> Node:
     """A value as the compiler holds it, without places."""
     if isinstance(value, dict):
@@ -43,7 +59,7 @@ def merged(base: Any, *changes: Any) -> Any:
     return node.plain()
 
 
-def plainly(base: Any, change: Any) -> Any:
+def plainly(base: Any, change: Any, choosing: Collection[str] = ("kind",)) -> Any:
     """The same on plain values, as the design words it; without operators."""
     if base is None or change is None:
         return tree(change).plain()
@@ -51,16 +67,18 @@ def plainly(base: Any, change: Any) -> Any:
         return tree(base).plain()  # a fault is reported, and the base stands
     if not isinstance(base, dict):
         return tree(change).plain()
-    if any(key in base and key in change and tree(base[key]) != tree(change[key]) for key in ("kind", "use")):
+    if any(key in base and key in change and tree(base[key]) != tree(change[key]) for key in choosing):
         return tree(change).plain()
-    both = {key: plainly(base[key], change[key]) for key in base if key in change}
+    both = {key: plainly(base[key], change[key], ()) for key in base if key in change}
     return tree(base).plain() | tree(change).plain() | both
 
 
 @QUICK
-@given(MAPPINGS, MAPPINGS)
-def test_merge_is_what_the_design_says(base: Any, change: Any) -> None:
-    assert merged(base, change) == plainly(base, change)
+@given(MAPPINGS, MAPPINGS, PLACES)
+def test_merge_is_what_the_design_says(base: Any, change: Any, place: tuple[tuple[str, ...], set[str]]) -> None:
+    path, choosing = place
+    found = merge(tree(base), tree(change), list[Diagnostic]().append, path).plain()
+    assert found == plainly(base, change, choosing)
 
 
 @QUICK
