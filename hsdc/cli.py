@@ -98,6 +98,8 @@ def _version() -> str:
 
 
 def _name(text: str) -> str:
+    if file := re.fullmatch(r"(?:.*/)?([a-z][a-z0-9_]*)\.ya?ml", text):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a name; did you mean '{file[1]}'?")
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}(\.[a-z0-9_+-]+)*", text):
         raise argparse.ArgumentTypeError(f"'{text}' is not a name; names match [a-z][a-z0-9_]*")
     return text

@@ -121,6 +121,10 @@ def _has_lineage(document: Document, faults: list[Diagnostic]) -> bool:
         faults.append(_fault("E304", "a run extends one other run, by its name", extends, hint))
         return False
     if extends is None and change is not None:
+        for key, item in islice(entries.items(), MAX_FAULTS):
+            if key not in _OF_A_RUN and (hint := did_you_mean(key, ("extends",))).startswith("did"):
+                faults.append(Diagnostic("E201", Exit.SPEC, f"unknown key '{key}'", item.key.place(), hint))
+                return False
         hint = "add 'extends: RUN', or write the sections at the top"
         faults.append(Diagnostic("E307", Exit.SPEC, "'change' needs a parent", change.key.place(), hint))
         return False

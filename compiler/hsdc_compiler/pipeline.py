@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import msgspec
 
@@ -109,8 +109,11 @@ def compile_project(
     if lock and (partial or not _broken(session)):
         compiled = _lower_all(session, layered, resolved, sorted(layered.keys() & wanted), check_only=check_only)
     cache.save()
+    session.faults += (_stray(path, hint) for path, hint in project.strays.items())
     gone = () if names else orphans(root, profile, session.names)
     diagnostics = sorted_diagnostics((*session.faults, *project.warnings))
+    if lock and not partial and gravest(diagnostics) is Exit.DONE and len(compiled) != len(wanted):
+        raise RuntimeError(f"runs are lost, and nothing says why: {sorted({*wanted} - {run.name for run in compiled})}")
     found = {
         name: Resolution(layered[name].parent, layered[name].tree, run.side.tree, run.side.experiment)
         for name, run in resolved.items()
@@ -160,6 +163,10 @@ def _lower_all(
     return [run for name in names if (run := lowered(name)) is not None]
 
 
+def _stray(path: str, hint: str) -> Diagnostic:
+    return Diagnostic("W013", Exit.SPEC, f"{path} is not read", None, hint, severity="warning")
+
+
 def _broken(session: _Session) -> bool:
     return gravest(session.faults) in (Exit.SPEC, Exit.POLICY)
 
@@ -172,7 +179,8 @@ def _wanted(project: Project, documents: Mapping[str, Document], names: Iterable
         made = [d.name for d in documents.values() if d.matrix is not None and d.matrix.run == name]
         found = [name] if name in documents else made
         if not found and name not in project.runs:
-            hint = did_you_mean(name, documents)
+            file = next((path for path in project.strays if PurePath(path).stem == name), "")
+            hint = f"{file} is not read: {project.strays[file]}" if file else did_you_mean(name, documents)
             faults.append(Diagnostic("E004", Exit.SPEC, f"there is no run '{name}'", None, hint))
         wanted |= dict.fromkeys(found or [name])
     if faults:

@@ -20,6 +20,8 @@ from hsdc_schemas.spec import SLOTS
 
 SPECS = "specs"
 SUFFIX = ".yaml"
+OTHER_SUFFIX = ".yml"
+FOLDERS = frozenset((*(folder for folder, _ in SLOTS.values()), "profiles", "reported"))
 LOCK = "locks/runtime.txt"
 MAX_GENERATIONS = 16
 COMPONENT_HEADERS = ("hsdc", "extends", "title", "notes", "change")
@@ -74,6 +76,7 @@ class Project:
         self.warnings: list[Diagnostic] = []  # about them
         self.seen: dict[str, Seen] = {path: seen(str(root), path) for path in LOCAL}
         self._plain: set[str] = set()  # regular files that no link leads to
+        self.strays: dict[str, str] = {}  # what looks like a spec and is read by nobody, with the way out
 
     @cached_property
     def runs(self) -> Mapping[str, str]:
@@ -103,11 +106,21 @@ class Project:
         found = {name.removesuffix(SUFFIX): path for name, path in laid.items()}
         for entry in entries:
             path = f"{folder}/{entry.name}"
+            self._note_stray(folder, entry)
             if entry.name.endswith(SUFFIX) and not entry.is_dir(follow_symlinks=False):
                 found[entry.name.removesuffix(SUFFIX)] = path
                 if entry.is_file(follow_symlinks=False) and not self._linked(folder):
                     self._plain.add(path)
         return dict(sorted(found.items()))
+
+    def _note_stray(self, folder: str, entry: os.DirEntry[str]) -> None:
+        path = f"{folder}/{entry.name}"
+        if entry.name.endswith(OTHER_SUFFIX):
+            self.strays[path] = f"rename it: {path.removesuffix(OTHER_SUFFIX)}{SUFFIX}"
+        elif folder == SPECS and "." not in entry.name and entry.name not in FOLDERS and entry.is_dir():
+            for below in os.scandir(entry):
+                if below.name.endswith((SUFFIX, OTHER_SUFFIX)):
+                    self.strays[f"{path}/{below.name}"] = f"runs are at the top of {SPECS}: move it there"
 
     @cache  # noqa: B019 - a project lives as long as one compilation
     def _linked(self, folder: str) -> bool:

@@ -21,6 +21,7 @@ CHUNK = 1 << 16
 TICK = 20_000  # more calls than fit into one tick
 MOST = 1 << 20  # bytes of a spec
 PLACES = ("HOME", "HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME")
+SPEC_LIKE = (".yaml", ".yml")  # the second is read by nobody, which is said
 SUFFIXES = (".lock.json", ".provenance.json")
 ABSENT = (0, 0, 0)
 LINE, END = "\0\n", "\0\n\n"  # of a stamp; no path holds the first character
@@ -124,9 +125,9 @@ def _sources(root: str) -> Iterator[tuple[str, Stat]]:
         except OSError:
             yield path, ABSENT
     folders: list[str] = []
-    yield from _listed(os.path.join(root, "specs"), (".yaml",), "specs/", folders)
+    yield from _listed(os.path.join(root, "specs"), SPEC_LIKE, "specs/", folders)
     for name in folders:
-        yield from _listed(os.path.join(root, "specs", name), (".yaml",), f"specs/{name}/", [])
+        yield from _listed(os.path.join(root, "specs", name), SPEC_LIKE, f"specs/{name}/", [])
 
 
 def _listed(

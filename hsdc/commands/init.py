@@ -21,7 +21,7 @@ from hsdc_schemas.export import schemas
 from hsdc_schemas.tables import ENCODER
 
 LOCK = "locks/runtime.txt"
-IGNORE = ".gitignore"
+GIT = (".gitignore", ".gitattributes")
 HEAD = "# What stages run with. Manifests lock these versions, so a change here changes what results stand for.\n"
 
 
@@ -29,9 +29,9 @@ def execute(options: argparse.Namespace) -> int:
     """Write the project, unless one of its files is there already."""
     root = Path(options.folder)
     project = {**_starter(), **_model(), **schemas(), **_lock()}
-    ignored = os.path.lexists(root / IGNORE)
-    if ignored:
-        del project[IGNORE]
+    kept = [path for path in GIT if os.path.lexists(root / path)]
+    for path in kept:
+        del project[path]
     there = ["specs"] if os.path.lexists(root / "specs") else [path for path in project if os.path.lexists(root / path)]
     if there:
         raise HsdcError(
@@ -43,14 +43,14 @@ def execute(options: argparse.Namespace) -> int:
     if options.json:
         say_json({"version": 1, "folder": options.folder, "written": list(project)})
     else:
-        say(_told(options.folder, project, ignored=ignored))
+        say(_told(options.folder, project, kept))
     return int(Exit.DONE)
 
 
 def _starter() -> dict[str, bytes]:
     """The files that ship, by their paths in the new project."""
     return {
-        path if path != "gitignore" else IGNORE: item.read_bytes() for path, item in _below(files("hsdc") / "starter")
+        f".{path}" if f".{path}" in GIT else path: item.read_bytes() for path, item in _below(files("hsdc") / "starter")
     }
 
 
@@ -81,12 +81,14 @@ def _lock() -> dict[str, bytes]:
     return {LOCK: (HEAD + lines).encode()} if found else {}
 
 
-def _told(folder: str, project: dict[str, bytes], *, ignored: bool) -> list[str]:
+def _told(folder: str, project: dict[str, bytes], kept: list[str]) -> list[str]:
     lines = [f"written: {path}" for path in project if path.startswith("specs/")]
     lines.append("written: sample rows in data/, a toy of a model in models/, schemas for editors in schemas/")
     if LOCK not in project:
         lines.append("the extra 'runtime' is not installed, so no package is locked: pip install 'hsdc[runtime]'")
-    if ignored:
-        lines.append(f"{IGNORE} was there already: let git ignore .hsdc/")
+    if GIT[0] in kept:
+        lines.append(f"{GIT[0]} was there already: let git ignore .hsdc/")
+    if GIT[1] in kept:
+        lines.append(f"{GIT[1]} was there already: let git change no byte of data, generated, models and specs (-text)")
     enter = "" if folder == "." else f"cd {inert(folder)} && "
     return [*lines, f"next: {enter}hsdc compile && hsdc run"]

@@ -49,7 +49,14 @@ class _Plain(GenerateJsonSchema):
 
 
 def _schema(model: Any, mode: JsonSchemaMode = "validation") -> Schema:
-    return {"$schema": DIALECT, **TypeAdapter(model).json_schema(mode=mode, schema_generator=_Plain)}
+    found = {"$schema": DIALECT, **TypeAdapter(model).json_schema(mode=mode, schema_generator=_Plain)}
+    models = found.get("$defs", {})
+    for part in (found, *models.values()):
+        for field in part.get("properties", {}).values():
+            named = models.get(str(field.get("$ref", "")).removeprefix(PREFIX), {})
+            if "description" in named and "description" not in field:
+                field["description"] = named["description"]
+    return found
 
 
 def _resolved(model: Any) -> Schema:
@@ -167,7 +174,12 @@ def _changes(bodies: Mapping[str, Schema]) -> Schema:
             section = _changed_section(name, schema)
             if name != "kind" and section not in found.setdefault(name, []):
                 found[name].append(section)
-    return {name: forms[0] if len(forms) == 1 else {"anyOf": forms} for name, forms in found.items()}
+    return {name: forms[0] if len(forms) == 1 else _any(forms) for name, forms in found.items()}
+
+
+def _any(forms: list[Schema]) -> Schema:
+    about = dict.fromkeys(form["description"] for form in forms if "description" in form)
+    return {"description": " Or: ".join(about), "anyOf": forms}
 
 
 def _use(slot: str, change: Schema) -> Schema:
@@ -232,7 +244,7 @@ def _matrix() -> Schema:
     names = {"type": "array", "items": FILLED}
     properties: Schema = {
         "axes": {**axes, "description": "Paths and their values; every combination is a run."},
-        "zip": {"type": "array", "items": {"anyOf": [names, FILLED]}, "description": "Axes that advance together."},
+        "zip": {"type": "array", "items": names, "description": "Axes that advance together."},
         "exclude": {"type": "array", "items": {"type": "object"}, "description": "Combinations that are left out."},
         "replicate": {**names, "description": "Axes that no budget counts and whose results belong together."},
         "max_runs": {

@@ -51,6 +51,8 @@ class Form:
         """A value, or an operator; what is said of the field is said of both."""
         about = {key: schema[key] for key in ABOUT if key in schema}
         bare = {key: item for key, item in schema.items() if key not in ABOUT}
+        if "examples" not in about and (choices := _choices(bare)):
+            about["examples"] = choices  # editors offer these; they do not look for values below a condition
         operated = {"$ref": f"{PREFIX}Operated"}
         return {**about, "if": operated, "then": self.operation(bare), "else": self.value(bare)}
 
@@ -102,6 +104,14 @@ class Form:
             entries = {"type": "array", "items": WRITTEN.value(schema.get("items", {}))}
             held |= {name: entries for name in LISTS}  # noqa: C420
         return {"allOf": [{"$ref": f"{PREFIX}{rules}"}], "properties": held}
+
+
+def _choices(schema: Schema) -> list[Any]:
+    """All values that a field may have, where these are few."""
+    if schema.get("type") == "boolean":
+        return [True, False]
+    found = [item for below in schema.get("anyOf", ()) for item in _choices(below)]
+    return [*schema.get("enum", ()), *([schema["const"]] if "const" in schema else ()), *found]
 
 
 def _operators(names: Iterable[str]) -> Schema:

@@ -14,6 +14,7 @@ from pathlib import Path
 from hsdc.terminal import render
 from hsdc_compiler.compilation import Compilation
 from hsdc_compiler.pipeline import compile_project
+from hsdc_compiler.project import spec_of
 from hsdc_schemas.errors import HsdcError
 
 HERE = Path(__file__).resolve().parent
@@ -88,7 +89,7 @@ def of_case(case: Path) -> Outcome:
     if not case.is_dir():
         return found
     own = {path.stem for path in (case / "specs").glob("*.yaml")}
-    return Outcome(found.text, {run: data for run, data in found.manifests.items() if run in own})
+    return Outcome(found.text, {run: data for run, data in found.manifests.items() if spec_of(run) in own})
 
 
 def main() -> None:

@@ -18,23 +18,28 @@ from hsdc_schemas.errors import HsdcError
 from tests.cases.update import HERE, Outcome, lay, outcome
 
 HEAD = "hsdc: 1\nrun: child\nextends: parent\nbudget: 1\nwhy: It means no good.\n"
-SECONDS = 5  # far more than any of these needs
+MATRIX = f"matrix:\n  axes: {{training.seed: {list(range(10_000))}}}\n  max_runs: 10000\n"
+SECONDS = 5  # of CPU time: far more than any of these needs
+PATIENCE = 60  # on a clock, for what would wait for good
 
 
 @contextmanager
 def soon() -> Iterator[None]:
-    """A limit on the time that passes, for what would otherwise hang for good."""
+    """A limit on the time that is taken, however busy the machine is, and on what would otherwise hang for good."""
 
     def over(*_: Any) -> None:
-        raise TimeoutError(f"more than {SECONDS} s")
+        raise TimeoutError(f"more than {SECONDS} s of CPU time, or {PATIENCE} s")
 
-    before = signal.signal(signal.SIGALRM, over)
-    signal.alarm(SECONDS)
+    before = [(sign, signal.signal(sign, over)) for sign in (signal.SIGALRM, signal.SIGPROF)]
+    signal.alarm(PATIENCE)
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        for sign, handler in before:
+            signal.signal(sign, handler)
 
 
 @pytest.fixture
@@ -85,6 +90,13 @@ def compiled(project: Path, text: str | bytes) -> Outcome:
         ("change: {sampling: {boosts: {" + "".join(f"b{i}: {{a: 1}}, " for i in range(20_000)) + "}}}", "E701"),
         ("change: {sampling: {boosts: {tone: {" + "".join(f"b{i}: 1, " for i in range(20_000)) + "}}}}", "E701"),
         ("change: {heads: {topic: {labels: [" + "".join(f"b{i}, " for i in range(20_000)) + "b19999]}}}", "E703"),
+        ("change: {heads: {topic: {labels: {$remove: [" + "".join(f"b{i}, " for i in range(50_000)) + "]}}}}", "E312"),
+        ("restore: {from: parent, paths: [" + "".join(f"training.b{i}, " for i in range(40_000)) + "]}", "E341"),
+        (MATRIX + "  exclude: [" + "".join(f"{{seed: {i % 10_000}}}, " for i in range(40_000)) + "]", "E332"),
+        (MATRIX + "  exclude: [" + "".join(f"{{side{i}: 1}}, " for i in range(40_000)) + "]", "E332"),
+        (MATRIX + "  replicate: [" + "".join(f"training.side{i}, " for i in range(40_000)) + "]", "E332"),
+        (MATRIX + "  zip: [" + "".join(f"[side{i}], " for i in range(40_000)) + "]", "E332"),
+        (MATRIX + "  exclude: [" + "".join(f"{{seed: {i}}}, " for i in range(1_000)) + "{}]", "E332"),
     ],
     ids=lambda value: value[:40].replace("\n", " ") if len(value) > 4 else value,
 )
@@ -102,6 +114,18 @@ def test_a_file_has_at_most_a_mebibyte(project: Path) -> None:
     found = compiled(project, spec + "x" * (MAX_BYTES + 1 - len(spec))).text
     assert "[E101]" in found
     assert found == compiled(project, spec + "x" * (2 * MAX_BYTES)).text.replace("2,097,203", "1,048,577")
+
+
+def test_what_is_taken_out_of_a_long_list(project: Path) -> None:
+    labels = [f"b{i}" for i in range(50_000)]
+    head = "hsdc: 1\nrun: long\nextends: parent\nbudget: 9\nwhy: It is long.\n"
+    long = f"{head}change: {{heads: {{topic: {{labels: [{', '.join(labels)}]}}}}}}\n"
+    (project / "specs/long.yaml").write_text(long)
+    for taken, code in ((labels[:1:-1], "E416"), ([f"c{i}" for i in range(50_000)], "E312")):
+        change = f"change: {{heads: {{topic: {{labels: {{$remove: [{', '.join(taken)}]}}}}}}}}\n"
+        found = compiled(project, HEAD.replace("parent", "long") + change)
+        assert len(found.text) < 200_000
+        assert (f"[{code}]" in found.text) or code == "E416"
 
 
 def test_nul_bytes(project: Path) -> None:

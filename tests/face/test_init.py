@@ -46,6 +46,7 @@ def test_a_fresh_project_compiles_without_a_message(
         line.removeprefix("written: ") for line in out.splitlines() if "specs/" in line
     }
     assert b".hsdc/" in first[".gitignore"]
+    assert b"generated/** -text\n" in first[".gitattributes"]
     assert b"\ntorch==2.13.0\n" in first["locks/runtime.txt"]
     monkeypatch.chdir(folder / "trial")
     assert hsdc(capsys, "compile")[::2] == (0, "")

@@ -272,3 +272,21 @@ def test_the_committed_schemas_are_fresh() -> None:
     for path, data in schemas().items():
         assert (ROOT / path).read_bytes() == data, "hsdc schema writes it anew"
     assert {path.name for path in (ROOT / "schemas").glob("*.json")} == {*FRESH}
+
+
+def test_every_field_with_few_values_offers_them_where_editors_look() -> None:
+    """An editor that completes a value reads what a field itself says, and nothing below a condition."""
+    few = {}
+    for path, field in fields(FRESH["spec.schema.json"]):
+        value = field.get("else", {})
+        if choices := value.get("enum") or ([True, False] if value.get("type") == "boolean" else []):
+            few[path.rpartition(".")[2]] = choices
+            assert set(field["examples"]) <= set(choices), path
+            assert {*field["examples"], *([field["default"]] if "default" in field else ())} & set(choices), path
+    assert few["pooling"] == ["cls", "mean", "last4_mean", "attention"]
+    assert {"kind", "method", "cross_slices"} <= few.keys()
+
+
+def test_every_section_of_a_change_says_what_it_is() -> None:
+    change = FRESH["spec.schema.json"]["then"]["properties"]["change"]["properties"]
+    assert [name for name, field in change.items() if not field.get("description")] == []
