@@ -109,7 +109,6 @@ def compile_project(
     if lock and (partial or not _broken(session)):
         compiled = _lower_all(session, layered, resolved, sorted(layered.keys() & wanted), check_only=check_only)
     cache.save()
-    session.faults += (_stray(path, hint) for path, hint in project.strays.items())
     gone = () if names else orphans(root, profile, session.names)
     diagnostics = sorted_diagnostics((*session.faults, *project.warnings))
     if lock and not partial and gravest(diagnostics) is Exit.DONE and len(compiled) != len(wanted):
@@ -161,10 +160,6 @@ def _lower_all(
 
     session.locker.made = lambda name: found.manifest if (found := lowered(name)) is not None else None
     return [run for name in names if (run := lowered(name)) is not None]
-
-
-def _stray(path: str, hint: str) -> Diagnostic:
-    return Diagnostic("W013", Exit.SPEC, f"{path} is not read", None, hint, severity="warning")
 
 
 def _broken(session: _Session) -> bool:

@@ -116,11 +116,15 @@ class Project:
     def _note_stray(self, folder: str, entry: os.DirEntry[str]) -> None:
         path = f"{folder}/{entry.name}"
         if entry.name.endswith(OTHER_SUFFIX):
-            self.strays[path] = f"rename it: {path.removesuffix(OTHER_SUFFIX)}{SUFFIX}"
+            self._warn_of(path, f"rename it: {path.removesuffix(OTHER_SUFFIX)}{SUFFIX}")
         elif folder == SPECS and "." not in entry.name and entry.name not in FOLDERS and entry.is_dir():
             for below in os.scandir(entry):
                 if below.name.endswith((SUFFIX, OTHER_SUFFIX)):
-                    self.strays[f"{path}/{below.name}"] = f"runs are at the top of {SPECS}: move it there"
+                    self._warn_of(f"{path}/{below.name}", f"runs are at the top of {SPECS}: move it there")
+
+    def _warn_of(self, path: str, hint: str) -> None:
+        self.strays[path] = hint
+        self.warnings.append(Diagnostic("W013", Exit.SPEC, f"{path} is not read", None, hint, severity="warning"))
 
     @cache  # noqa: B019 - a project lives as long as one compilation
     def _linked(self, folder: str) -> bool:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
-from functools import cache
+from threading import Lock
 from typing import Any
 
-from jinja2 import TemplateError
-
-from hsdc_runtime.sandbox import LONGEST, PromptEnvironment
+from hsdc_runtime.confined import Confined
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.prompting import Prompt
 from hsdc_schemas.wording import worded
 
 BLOCKS = ("persona", "policy", "context", "guidance")
+
+SECONDS = 10
+"""Most CPU time of one text."""
 
 Message = dict[str, str]
 
@@ -43,27 +45,43 @@ class Conversation:
         return {"role": "user", "content": self._render("user", text, fields).strip()}
 
     def _render(self, name: str, text: str, fields: Mapping[str, str]) -> str:
-        return rendered(f"prompt.{name}", getattr(self._prompt, name), {**self._given, "text": text, "fields": fields})
+        return rendered(f"prompt.{name}", getattr(self._prompt, name), {"text": text, "fields": fields}, self._given)
 
 
-def rendered(name: str, source: str, values: Mapping[str, Any]) -> str:
-    """A template over some values; HsdcError where it fails on them. `name` stands for it in messages."""
-    try:
-        found: str = _template(source).render(values)
-    except (TemplateError, TypeError, ValueError, OverflowError, ArithmeticError, RecursionError) as error:
-        message = f"the template '{name}' fails: {error}".splitlines()[0]
-        raise fail("E446", Exit.SPEC, message, None, "mend the template") from None
-    if len(found) > LONGEST:
-        message = f"the template '{name}' renders {len(found)} characters; {LONGEST} are the most"
-        raise fail("E446", Exit.SPEC, message, None, "shorten the template or the text")
-    return found
+def rendered(name: str, source: str, values: Mapping[str, Any], given: Mapping[str, Any] | None = None) -> str:
+    """A template over some values, and over what is given to every row; HsdcError where it fails on them.
+
+    `name` stands for it in messages.
+    """
+    with _LOCK:
+        answer = _PROCESS.ask(source, values, given or {})
+    if "text" in answer:
+        text: str = answer["text"]
+        return text
+    message = f"the template '{name}' {answer['fault']}".splitlines()[0]
+    raise fail("E446", Exit.SPEC, message, None, "mend the template, or shorten what it is given")
 
 
-@cache
-def _environment() -> PromptEnvironment:
-    return PromptEnvironment()
+class _Process:
+    """The process that renders, started when it is first needed, and what it was given last."""
+
+    def __init__(self) -> None:
+        self._confined: Confined | None = None
+        self._given: Mapping[str, Any] | None = None
+        self._owner = 0
+
+    def ask(self, source: str, values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+        if self._confined is None or self._owner != os.getpid():  # a forked process shares no pipe with another one
+            self._confined, self._given = Confined("hsdc_runtime.prompt_worker", SECONDS, {}), None
+            self._owner = os.getpid()
+        new = {"given": given} if given is not self._given else {}
+        answer = self._confined.ask({"template": source, "values": values, **new})
+        self._given = given
+        if answer is None:
+            self._confined = None
+            return {"fault": f"takes more memory, or more time than {SECONDS} s, for one row"}
+        return answer
 
 
-@cache
-def _template(source: str):  # type: ignore[no-untyped-def]  # jinja2's own class
-    return _environment().from_string(source)
+_LOCK = Lock()
+_PROCESS = _Process()

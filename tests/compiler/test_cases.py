@@ -17,7 +17,7 @@ IMPORT = re.compile(r"^ *from hsdc_compiler(?:\.(\w+) import| import ([\w, ]+))"
 ELSEWHERE = {  # codes of the compiler that no spec can show, and the tests that do
     "E001": "no project around: tests/face/test_compile_command.py",
     "E002": "a profile that is not there, by its name in the call: tests/face/test_compile_command.py",
-    "W013": "a file that is no spec: tests/face/test_compile_command.py",
+    "W013": "a file that is no spec: tests/face/test_stray_specs.py",
     "W012": "no lock at all: tests/face/test_init.py",
     "E003": "links out of the project, and what is no file: tests/compiler/test_hostile.py",
     "E004": "a run that is not there, by its name in the call: tests/face/test_compile_command.py",

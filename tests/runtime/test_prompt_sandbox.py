@@ -1,10 +1,13 @@
-"""Templates of prompts that would take all memory are refused before they do; others render as jinja2 renders them."""
+"""Templates of prompts that would take all memory or time are refused; others render as jinja2 renders them."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from hsdc_runtime import conversation
 from hsdc_runtime.conversation import Conversation
 from hsdc_runtime.sandbox import PromptEnvironment
 from hsdc_schemas.errors import HsdcError
@@ -25,6 +28,14 @@ BOMBS = (
     "{{ '{:>{}}'.format(text, 99999999999) }}",
     "{{ range(99999999999) | list }}",
 )
+ENDLESS = (  # in memory or in time, each of whose steps is small
+    "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
+    "{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+    "{% set n = namespace(x='ab') %}{% for a in range(60) %}{% set n.x = n.x + n.x %}{% endfor %}{{ n.x }}",
+    "{{ ('a' * 1000000) | replace('a', 'b' * 1000000) }}",
+    "{{ ('b' * 1000000).join('a' * 1000000) }}",
+    "{% for a in range(9999) %}{{ 'a' * 1000000 }}{% endfor %}",
+)
 PLAIN = (
     "{{ 3 * 4 }} {{ 2 ** 10 }} {{ 7 % 3 }} {{ '-' * 20 }} {{ '%s: %03d' % (text, 7) }}",
     "{{ text | upper | center(40) }} {{ labels | join(', ') }} {{ labels | map('upper') | list }}",
@@ -41,8 +52,33 @@ def test_what_takes_all_memory_is_refused(bomb: str) -> None:
     assert [fault.code for fault in caught.value.diagnostics] == ["E446"]
 
 
+@pytest.mark.parametrize("template", ENDLESS)
+def test_what_never_ends_is_ended(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conversation, "SECONDS", 1)
+    monkeypatch.setattr(conversation, "_PROCESS", conversation._Process())
+    prompt = Prompt(user=template, format=LabelAnswer(kind="label"))
+    with pytest.raises(HsdcError) as caught:
+        Conversation(prompt, ["a"]).about("text", {})
+    assert [(fault.code, int(fault.exit)) for fault in caught.value.diagnostics] == [("E446", 2)]
+    again = Prompt(user="{{ text }} {{ labels | length }}", format=LabelAnswer(kind="label"))
+    assert Conversation(again, ["a"]).about("next", {}) == [{"role": "user", "content": "next 1"}]
+
+
+def test_what_is_given_to_every_row_is_that_of_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "hunter2")
+    prompts = [
+        Prompt(user="{{ persona }}: {{ text }}", persona=name, format=LabelAnswer(kind="label")) for name in "ab"
+    ]
+    first, second = (Conversation(prompt, ["x"]) for prompt in prompts)
+    asked = [(first, "1"), (second, "2"), (first, "3"), (first, "4")]
+    assert [one.about(text, {})[0]["content"] for one, text in asked] == ["a: 1", "b: 2", "a: 3", "a: 4"]
+    environment = Path(f"/proc/{conversation._PROCESS._confined.pid}/environ")  # type: ignore[union-attr]
+    assert not environment.exists() or b"hunter2" not in environment.read_bytes()
+
+
 @pytest.mark.parametrize("template", PLAIN)
 def test_what_is_usual_renders_as_ever(template: str) -> None:
     given = {"text": "A post", "labels": ["hate", "normal"]}
     expected = ImmutableSandboxedEnvironment().from_string(template).render(given)
     assert PromptEnvironment().from_string(template).render(given) == expected
+    assert conversation.rendered("it", template, given) == expected

@@ -8,9 +8,6 @@ is there use a date of their own.
 from __future__ import annotations
 
 import json
-import resource
-from contextlib import suppress
-from math import ceil
 from typing import Any
 
 from jinja2 import Template, TemplateError, nodes
@@ -20,39 +17,21 @@ from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-LONGEST = 1 << 20
-"""Most characters of one prompt."""
-MEMORY = 1 << 29
-"""Most bytes of address space."""
+from hsdc_runtime.bounds import LONGEST, Answer, served
 
 
 def serve() -> None:
-    """Read a template, then groups of conversations, a line each; write a line of prompts, or a fault, for each."""
-    _bound()
-    with open(0, "rb") as asked, open(1, "wb") as answers:
-        told = json.loads(asked.readline())
-        template: Template | Exception
-        try:
-            template = compiled(told["template"])
-        except Exception as error:  # whatever a stranger's template makes of jinja2
-            template = error
-        for line in asked:
-            _grant(told["seconds"])
-            answers.write(json.dumps(_answer(template, told["variables"], json.loads(line))).encode() + b"\n")
-            answers.flush()
+    """Take a template, then render groups of conversations: prompts, or a fault, for each."""
+    served(_begun)
 
 
-def _bound() -> None:
-    for what, most in ((resource.RLIMIT_AS, MEMORY), (resource.RLIMIT_CORE, 0), (resource.RLIMIT_FSIZE, 0)):
-        with suppress(ValueError, OSError):  # a system that does not know this bound
-            resource.setrlimit(what, (most, most))
-
-
-def _grant(seconds: int) -> None:
-    """So many more seconds of CPU time; the kernel ends a process that takes more."""
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
-    resource.setrlimit(resource.RLIMIT_CPU, (ceil(used.ru_utime + used.ru_stime) + seconds, hard))
+def _begun(told: dict[str, Any]) -> Answer:
+    template: Template | Exception
+    try:
+        template = compiled(told["template"])
+    except Exception as error:  # whatever a stranger's template makes of jinja2
+        template = error
+    return lambda asked: _answer(template, told["variables"], asked)
 
 
 def _answer(template: Template | Exception, variables: dict[str, Any], asked: dict[str, Any]) -> dict[str, Any]:
