@@ -8,6 +8,8 @@ from threading import Lock
 from typing import Any
 
 from hsdc_runtime.confined import Confined
+from hsdc_runtime.plain_templates import plain_template
+from hsdc_runtime.prompt_worker import told
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.prompting import Prompt
 from hsdc_schemas.wording import worded
@@ -53,8 +55,12 @@ def rendered(name: str, source: str, values: Mapping[str, Any], given: Mapping[s
 
     `name` stands for it in messages.
     """
-    with _LOCK:
-        answer = _PROCESS.ask(source, values, given or {})
+    answer: Mapping[str, Any]
+    if (plain := plain_template(source)) is not None:
+        answer = told(lambda: plain({**(given or {}), **values}))
+    else:
+        with _LOCK:
+            answer = _PROCESS.ask(source, values, given or {})
     if "text" in answer:
         text: str = answer["text"]
         return text

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
-
-from jinja2 import Template
 
 from hsdc_runtime.bounds import LONGEST, Answer, served
 from hsdc_runtime.sandbox import PromptEnvironment
@@ -25,18 +24,20 @@ def _begun(_: dict[str, Any]) -> Answer:
         if "given" in asked:
             given.clear()
             given.update(asked["given"])
-        try:
-            return _measured(compiled(asked["template"]), {**given, **asked["values"]})
-        except MemoryError:
-            return {"fault": "fails: it takes more memory than it may"}
-        except Exception as error:  # whatever a stranger's template makes of jinja2
-            return {"fault": f"fails: {error}"[: 1 << 10]}
+        template = asked["template"]
+        return told(lambda: compiled(template).render({**given, **asked["values"]}))
 
     return answer
 
 
-def _measured(template: Template, values: dict[str, Any]) -> dict[str, Any]:
-    text = template.render(values)
+def told(render: Callable[[], str]) -> dict[str, Any]:
+    """What comes of rendering: a text, or a fault in words that follow the template's name."""
+    try:
+        text = render()
+    except MemoryError:
+        return {"fault": "fails: it takes more memory than it may"}
+    except Exception as error:  # whatever a stranger's template makes of jinja2
+        return {"fault": f"fails: {error}"[: 1 << 10]}
     if len(text) > LONGEST:
         return {"fault": f"renders {len(text)} characters; {LONGEST} are the most"}
     return {"text": text}

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from hsdc_runtime import conversation
 from hsdc_runtime.conversation import Conversation
+from hsdc_runtime.plain_templates import plain_template
 from hsdc_runtime.sandbox import PromptEnvironment
 from hsdc_schemas.errors import HsdcError
 from hsdc_schemas.prompting import LabelAnswer, Prompt
@@ -52,6 +54,35 @@ def test_what_takes_all_memory_is_refused(bomb: str) -> None:
     assert [fault.code for fault in caught.value.diagnostics] == ["E446"]
 
 
+def test_what_only_writes_down_what_it_is_given_needs_no_process() -> None:
+    for plain in (
+        "{{ text }}",
+        "{% for a in labels %}{{ loop.index }} {{ a | upper }}{% endfor %}",
+        "{{ a | join(', ') }}",
+    ):
+        assert plain_template(plain) is not None
+    loop = "{% for a in labels %}{% for b in labels %}{{ b }}{% endfor %}{% endfor %}"
+    for other in (
+        *ENDLESS,
+        *BOMBS,
+        loop,
+        "{{ a | join(text) }}",
+        "{{ a() }}",
+        "{% set a = text ~ text %}{{ a }}",
+        "{{ a",
+    ):
+        assert plain_template(other) is None
+    given = {"labels": ["a"] * 3000, "text": "b" * 3000}
+    with pytest.raises(HsdcError, match="it writes more than"):
+        conversation.rendered("it", "{% for a in labels %}{{ text }}{% endfor %}", given)
+
+
+def test_shipped_prompts_are_plain() -> None:
+    for path in (Path(__file__).parents[2] / "specs/prompts").glob("*.yaml"):
+        prompt = yaml.safe_load(path.read_text())
+        assert all(plain_template(prompt[name]) for name in ("system", "user") if name in prompt), path.name
+
+
 @pytest.mark.parametrize("template", ENDLESS)
 def test_what_never_ends_is_ended(template: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(conversation, "SECONDS", 1)
@@ -60,7 +91,7 @@ def test_what_never_ends_is_ended(template: str, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(HsdcError) as caught:
         Conversation(prompt, ["a"]).about("text", {})
     assert [(fault.code, int(fault.exit)) for fault in caught.value.diagnostics] == [("E446", 2)]
-    again = Prompt(user="{{ text }} {{ labels | length }}", format=LabelAnswer(kind="label"))
+    again = Prompt(user="{{ text ~ '' }} {{ labels | length }}", format=LabelAnswer(kind="label"))
     assert Conversation(again, ["a"]).about("next", {}) == [{"role": "user", "content": "next 1"}]
 
 
