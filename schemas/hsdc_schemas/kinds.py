@@ -81,7 +81,9 @@ def _adapted(stage: Stage) -> Stage:
     found = _with(stage, sections=(*stage.sections, *ADAPTED), packages=(*stage.packages, "peft"))
     if stage.name == "predict":
         return found
-    return _with(found, outputs=(*stage.outputs, "config"), beside=(*stage.beside, "experiment.model"))
+    revision = stage.revision + TRAIN_ADAPTER.revision  # what trains adapters is the same, and a change of it counts
+    outputs, beside = (*stage.outputs, "config"), (*stage.beside, "experiment.model")
+    return _with(found, revision=revision, outputs=outputs, beside=beside)
 
 
 def _finetune(experiment: FinetuneExperiment, execution: Execution) -> tuple[Stage, ...]:
