@@ -8,12 +8,35 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
-from hsdc_compiler.node import Mark, Node, Scalar, Source
+import msgspec
+
+from hsdc_compiler.node import NESTED, Mark, Node, Scalar, Source
 from hsdc_schemas.digests import HOLE, Text, canonical_ready, ready, template
 from hsdc_schemas.places import GENERATED
 
-Leaves = dict[str, bytes]
-"""Leaves of a tree by their dotted paths, each as an entry of canonical JSON: the path and its layers."""
+
+class Leaves(msgspec.Struct, frozen=True, gc=False):
+    """Leaves of a tree as entries of canonical JSON, each a dotted path and its layers; and where each path stands."""
+
+    places: dict[str, int]
+    entries: list[bytes]
+
+    def changed(self, changes: Mapping[str, bytes | None]) -> Leaves:
+        """These leaves with some others; without those that are None."""
+        if changes.keys() <= self.places.keys() and None not in changes.values():
+            entries = self.entries.copy()
+            for path, entry in changes.items():
+                entries[self.places[path]] = entry or b""
+            return Leaves(self.places, entries)
+        found = {path: self.entries[place] for path, place in self.places.items() if path not in changes}
+        found |= {path: entry for path, entry in changes.items() if entry is not None}
+        paths = sorted(found, key=_utf16)
+        return Leaves({path: place for place, path in enumerate(paths)}, [found[path] for path in paths])
+
+
+def _utf16(path: str) -> bytes:
+    """By which RFC 8785 sorts keys."""
+    return path.encode("utf-16-be")
 
 
 _NOTHING = Node(None, Mark(Source("", ""), 0, 0, 0), Mark(Source("", ""), 0, 0, 0))
@@ -38,41 +61,34 @@ class Emitter:
         """
         base = f"{self.folder}/{run}"
         said = {**prose, "run": run, "manifest": digest}
-        names = tuple(sorted(tree.value))
-        fills = [canonical_ready(said[key]) for key in sorted(said) if key < "values"]
-        fills += [self._histories(name, tree.value[name]) for name in names]
-        fills += [canonical_ready(said[key]) for key in sorted(said) if key > "values"]
+        sections, texts = tree.value, self._texts
+        names, keys = tuple(sorted(sections)), sorted(said)
+        fills = [canonical_ready(said[key]) for key in keys if key < "values"]
+        for name in names:
+            section = sections[name]
+            fills.append(texts.get((name, _identity(section))) or self._text(name, section))
+        fills += [canonical_ready(said[key]) for key in keys if key > "values"]
         return {
-            f"{base}.lock.json": Text(manifest.template + b"\n", manifest.fills),
+            f"{base}.lock.json": manifest,
             f"{base}.provenance.json": Text(_template(tuple(said), names), tuple(fills)),
         }
 
-    def _histories(self, name: str, section: Node) -> bytes:
-        """The histories of a section's leaves as canonical JSON."""
-        key = (name, _identity(section))
-        found = self._texts.get(key)
-        if found is None:
-            found = self._texts[key] = self._text(name, section)
-        return found
-
     def _text(self, name: str, section: Node) -> bytes:
-        leaves = self._leaves(name, section)
-        text = b",".join([leaves[path] for path in sorted(leaves)])
-        if not text.isascii():  # RFC 8785 sorts keys as UTF-16
-            text = b",".join([leaves[path] for path in sorted(leaves, key=lambda path: path.encode("utf-16-be"))])
-        return b"{%b}" % text
+        """The histories of a section's leaves as canonical JSON."""
+        found = self._texts[name, _identity(section)] = b"{%b}" % b",".join(self._leaves(name, section).entries)
+        return found
 
     def _leaves(self, name: str, section: Node) -> Leaves:
         """The leaves of a section: those of the one that it was merged on, but where it differs."""
         key = (name, _identity(section))
         found = self._known.get(key)
         if found is None:  # the section is kept, so that its identity stays its own
-            leaves: Leaves = {}
             under = section.under if section.op == "merge" else None
-            if under is not None and under.is_mapping:
-                leaves = dict(self._leaves(name, under))
-            _change(leaves, name, under, section)
-            found = self._known[key] = (section, leaves)
+            merged = under is not None and type(under.value) is dict
+            base = self._leaves(name, under) if under is not None and merged else Leaves({}, [])
+            changes: dict[str, bytes | None] = {}
+            _change(changes, name, under, section)
+            found = self._known[key] = (section, base.changed(changes))
         return found[1]
 
     def there(self, path: str) -> bool:
@@ -103,37 +119,38 @@ def _identity(node: Node) -> int:
     return id(node.value) if type(node.value) is dict else id(node)
 
 
-def _change(leaves: Leaves, path: str, old: Node | None, new: Node) -> None:
-    """Make the leaves of a node those of another one; a list, and an empty mapping, is one leaf."""
-    if old is new:
-        return
-    before = old.value if old is not None and old.is_mapping else {}
-    after = new.value if new.is_mapping else {}
+def _change(leaves: dict[str, bytes | None], path: str, old: Node | None, new: Node) -> None:
+    """Note how the leaves of a node become those of another one; a list, and an empty mapping, is one leaf."""
+    before = old.value if old is not None and type(old.value) is dict else {}
+    after = new.value if type(new.value) is dict else {}
     if old is not None and not before:
-        leaves.pop(path, None)
-    for name, item in before.items():
-        if name not in after:
-            _change(leaves, f"{path}.{name}", item, _NOTHING)
-    for name, item in after.items():
-        was = before.get(name)
+        leaves[path] = None
+    known = new.touched is not None and new.under is old
+    for name in new.touched or () if known else {**before, **after}:
+        was, item = before.get(name), after.get(name, _NOTHING)
         if was is item:
             continue
+        below = f"{path}.{name}"
         if type(item.value) is dict or (was is not None and type(was.value) is dict):
-            _change(leaves, f"{path}.{name}", was, item)
-        else:
-            leaves[f"{path}.{name}"] = _leaf(f"{path}.{name}", item)
+            _change(leaves, below, was, item)
+        elif item is not _NOTHING:
+            leaves[below] = _leaf(below, item)
+        elif was is not None:
+            leaves[below] = None
     if not after and new is not _NOTHING:
         leaves[path] = _leaf(path, new)
 
 
 def _leaf(path: str, node: Node) -> bytes:
-    return b"%b:[%b]" % (_scalar(path), b",".join(map(_layer, node.layers())) if node.under else _layer(node))
+    layers = b",".join(map(_layer, node.layers())) if node.under is not None else _layer(node)
+    return b"%b:[%b]" % (_scalar(path), layers)
 
 
 def _layer(node: Node) -> bytes:
     """What set a value, as canonical JSON: file, line, operation, value."""
-    value = _canonical(node.plain()) if type(node.value) in (dict, tuple) else _scalar(node.value)
-    return b"[%b,%d,%b,%b]" % (_scalar(node.mark.source.path), node.mark.line, _scalar(node.op), value)
+    mark, value = node.mark, node.value
+    text = _canonical(node.plain()) if type(value) in NESTED else _scalar(value)
+    return b"[%b,%d,%b,%b]" % (_scalar(mark.source.path), mark.line, _scalar(node.op), text)
 
 
 @lru_cache(maxsize=4096, typed=True)

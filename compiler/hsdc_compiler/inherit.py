@@ -66,13 +66,14 @@ class _Lineage:
         self.documents, self.unread = documents, unread
         self.faults: list[Diagnostic] = []
         self.done: dict[str, Layered] = {}
+        self.generations: dict[str, int] = {}  # of each of these
         self.circular: set[str] = set()
 
     def visit(self, name: str, trail: tuple[str, ...]) -> None:
         """Layer a run and all that it stands on; `trail` are the runs that wait for it."""
         if name in self.done or name in self.circular:
             return
-        for ancestor in reversed(_chain(name, self.documents, self.unread, self.faults)):
+        for ancestor in reversed(_chain(name, self.documents, self.unread, self.generations, self.faults)):
             if ancestor not in self.done and self._sources(ancestor, trail):
                 self._layer(ancestor)
 
@@ -95,6 +96,7 @@ class _Lineage:
         parent = _parent(document)
         if (parent is None or parent in self.done) and _has_lineage(document, self.faults):
             self.done[name] = _layer(document, self.done.get(parent or ""), self.done, self.faults)
+            self.generations[name] = self.generations.get(parent or "", 0) + 1
 
 
 def stands_on(document: Document) -> tuple[str, ...]:
@@ -131,10 +133,18 @@ def _has_lineage(document: Document, faults: list[Diagnostic]) -> bool:
     return True
 
 
-def _chain(name: str, documents: Mapping[str, Document], unread: Container[str], faults: list[Diagnostic]) -> list[str]:
-    """The run and its ancestors; empty when the lineage is broken."""
+def _chain(
+    name: str,
+    documents: Mapping[str, Document],
+    unread: Container[str],
+    generations: Mapping[str, int],
+    faults: list[Diagnostic],
+) -> list[str]:
+    """The run and its ancestors, up to one whose generations are known; empty when the lineage is broken."""
     chain = [name]
     while (parent := _parent(documents[chain[-1]])) is not None:
+        if len(chain) + generations.get(parent, MAX_GENERATIONS) <= MAX_GENERATIONS:
+            break
         node = documents[chain[-1]].node.value["extends"]
         if parent not in documents:
             if parent in unread:

@@ -17,7 +17,7 @@ from hsdc_schemas.draws import draw, rows_digest
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, fail
 from hsdc_schemas.factors import essence
 from hsdc_schemas.harmless import require_harmless
-from hsdc_schemas.making import DataExperiment, Source
+from hsdc_schemas.making import Source
 from hsdc_schemas.manifest import Input, InputFile, Manifest
 from hsdc_schemas.model_files import model_files
 from hsdc_schemas.modules import module_names
@@ -64,7 +64,7 @@ class Locker:
 
     def lock(self, experiment: Experiment) -> Locked:
         """Every input of an experiment."""
-        if isinstance(experiment, DataExperiment):
+        if experiment.kind == "data":
             return self._lock(experiment)
         parts = (id(experiment.dataset), id(experiment.model), experiment.subset)
         key = (*parts, tuple(experiment.splits), tuple(dict(experiment.tasks).items()))
@@ -91,7 +91,7 @@ class Locker:
 
     def _jobs(self, experiment: Experiment) -> Iterator[tuple[str, str, Callable[[], Input]]]:
         """Each input's name, what it depends on, and how it is locked."""
-        if isinstance(experiment, DataExperiment):
+        if experiment.kind == "data":
             for name, source in sorted(experiment.corpus.sources.items()):
                 key = f"source.{name} {source.source} {source.revision} {source.files}"
                 yield f"source.{name}", key, partial(self._source, name, source)
@@ -249,7 +249,7 @@ class Locker:
 
 def _makers(experiment: Experiment) -> tuple[str, ...]:
     """The runs that make rows of an experiment's data set."""
-    if isinstance(experiment, DataExperiment):
+    if experiment.kind == "data":
         return ()
     sources = (experiment.dataset.splits[split] for split in experiment.splits)
     return tuple(source.removeprefix(MADE).partition("/")[0] for source in sources if source.startswith(MADE))

@@ -43,7 +43,7 @@ class Resolved(msgspec.Struct, frozen=True, gc=False):
 
 
 class Lowered(msgspec.Struct, frozen=True, gc=False):
-    """A manifest as its canonical bytes; typed only where somebody asks."""
+    """A manifest as a file: its canonical bytes and the end of a line; typed only where somebody asks."""
 
     digest: str
     experiment_digest: str
@@ -55,6 +55,7 @@ class _Keyed(msgspec.Struct, frozen=True, gc=False):
     """What of a stage's key all runs share: its template, the stages it needs, and what it reads of each section."""
 
     stage: Stage
+    name: str
     template: bytes
     needs: tuple[str, ...]
     reads: tuple[tuple[str, str], ...]
@@ -88,7 +89,7 @@ class Lowering:
         for item in frame.stages:
             needs = [keys[name] for name in item.needs]
             parts = [sections[n].parts.get(paths) or _part(sections[n], paths) for n, paths in item.reads]
-            keys[item.stage.name] = _quoted(digest_bytes(item.template % (*needs, *parts)))
+            keys[item.name] = _quoted(digest_bytes(item.template % (*needs, *parts)))
         texts = [sections[name].text for name in frame.sections]
         experiment_digest = digest_bytes(frame.experiment % tuple(texts))
         fills = (
@@ -127,7 +128,7 @@ class Lowering:
             matrix=run.matrix,
             inputs=inputs,
             packages=frame.packages,
-            stages=tuple(_plan(item.stage, keys[item.stage.name][1:-1].decode()) for item in frame.stages),
+            stages=tuple(_plan(item.stage, keys[item.name][1:-1].decode()) for item in frame.stages),
             digest=digest,
         )
         return found
@@ -161,7 +162,7 @@ class Lowering:
             sections,
             template(experiment),
             template(body),
-            template({**body, "digest": HOLE}),
+            template({**body, "digest": HOLE}) + b"\n",
             packages,
         )
 
@@ -169,7 +170,9 @@ class Lowering:
         needs, reads = tuple(sorted(stage.needs)), _read(stage)
         settings = section({"execution": for_keys(self.settings)}, stage.sections)
         part = {**settings, "experiment": {name: HOLE for name, _ in reads}}
-        return _Keyed(stage, template(keyed(stage, part, digests, dict.fromkeys(needs, HOLE), packages)), needs, reads)
+        return _Keyed(
+            stage, stage.name, template(keyed(stage, part, digests, dict.fromkeys(needs, HOLE), packages)), needs, reads
+        )
 
 
 def _read(stage: Stage) -> tuple[tuple[str, str], ...]:

@@ -63,7 +63,7 @@ def merge(base: Node, change: Node, report: Report, path: Path = ()) -> Node:
             del merged[key]
         else:
             merged[key] = merge(merged[key], item, report, below)
-    return Node(merged, change.mark, change.key, "merge", base)
+    return Node(merged, change.mark, change.key, "merge", base, change.value)
 
 
 def fresh(node: Node, report: Report, path: Path = ()) -> Node:

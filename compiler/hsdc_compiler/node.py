@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -50,7 +50,8 @@ class Mark(msgspec.Struct, frozen=True, gc=False):
 class Node(msgspec.Struct, frozen=True, gc=False):
     """A value (scalar, tuple of nodes or dict of nodes) with its mark, the mark of its key, and its history.
 
-    `under` is the node that this one replaced in a layer below, `op` the operation that put it here.
+    `under` is the node that this one replaced in a layer below, `op` the operation that put it here. `touched` are the
+    keys in which a mapping may differ from `under`; None where that is not known.
     """
 
     value: Any
@@ -58,8 +59,11 @@ class Node(msgspec.Struct, frozen=True, gc=False):
     key: Mark
     op: str = "set"
     under: Node | None = None
+    touched: Collection[str] | None = None
 
     def _replace(self, **changes: Any) -> Node:
+        if "value" in changes:
+            changes["touched"] = None
         return msgspec.structs.replace(self, **changes)
 
     @property

@@ -30,7 +30,6 @@ from hsdc_compiler.sections import Sections
 from hsdc_compiler.stamp import LOCAL, own_code
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
 from hsdc_schemas.kinds import profile_method
-from hsdc_schemas.making import DataExperiment
 from hsdc_schemas.places import manifest_path
 from hsdc_schemas.spec import EXPERIMENTS, Experiment, Profile
 
@@ -324,7 +323,7 @@ def _made(session: _Session, run: Layered, ready: Resolved, *others: tuple[str, 
     slots = ready.components.items()
     components = (path for slot, component in slots for path in session.project.paths(slot, component.used))
     claimed = ready.reproduces.run if ready.reproduces is not None else ""
-    against = "" if isinstance(ready.experiment, DataExperiment) else ready.experiment.evaluation.against or ""
+    against = "" if ready.experiment.kind == "data" else ready.experiment.evaluation.against or ""
     runs = (name for name in (*stands_on(run.document), claimed, against) if name)
     sources = (run.document.path, *components)
     return Made(sources, tuple(runs), *others)

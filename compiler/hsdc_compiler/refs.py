@@ -29,7 +29,9 @@ def _holds_ref(node: Node, clean: Clean) -> bool:
         return False
     if "$ref" in value and _is_ref(node):
         return True
-    for item in value.values():
+    under = node.under
+    shared = node.touched is not None and under is not None and id(under.value) in clean
+    for item in [value[name] for name in node.touched or () if name in value] if shared else value.values():
         if type(item.value) is dict and id(item.value) not in clean and _holds_ref(item, clean):
             return True
     clean[id(value)] = node

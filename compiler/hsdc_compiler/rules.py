@@ -10,13 +10,10 @@ from hsdc_compiler import adapter_rules, data_rules, encoder_rules, finetune_rul
 from hsdc_compiler.faults import fault, metrics
 from hsdc_compiler.node import Node, Path
 from hsdc_schemas.components import PretrainedModel
-from hsdc_schemas.encoder import EncoderExperiment, Evaluation
+from hsdc_schemas.encoder import Evaluation
 from hsdc_schemas.errors import Diagnostic, did_you_mean
-from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.gates import GateError, needed_rows, parse_gate
-from hsdc_schemas.making import DataExperiment
 from hsdc_schemas.manifest import Input
-from hsdc_schemas.prompting import PromptExperiment
 from hsdc_schemas.spec import Execution, Experiment, Reproduces
 
 MAX_FAULTS = 100  # of one rule
@@ -26,7 +23,8 @@ def rules(experiment: Experiment, tree: Node, execution: Execution) -> list[Diag
     """All faults that rules across fields find."""
     every = (*OF_KIND[experiment.kind], *RULES)
     found = [fault for rule in every for fault in islice(rule(experiment, tree), MAX_FAULTS)]
-    if isinstance(experiment, PromptExperiment | FinetuneExperiment) and not found:
+    # By kind, here and below: to ask a model for its class is a call of Python where the answer is no.
+    if (experiment.kind == "prompt" or experiment.kind == "finetune") and not found:
         found += prompt_rules.profile(experiment, execution, tree)
     return found
 
@@ -47,7 +45,7 @@ def claim(experiment: Experiment, reproduces: Reproduces, header: Node, runs: It
 
 def held_against(experiment: Experiment, tree: Node, runs: Iterable[str]) -> Iterator[Diagnostic]:
     """The run that gates compare with exists."""
-    against = None if isinstance(experiment, DataExperiment) else experiment.evaluation.against
+    against = None if experiment.kind == "data" else experiment.evaluation.against
     if against is not None and against not in (names := tuple(runs)):
         message = f"there is no run '{against}' to hold gates against"
         yield fault(tree, "E309", message, ("evaluation", "against"), did_you_mean(against, names))
@@ -68,7 +66,7 @@ def pinned_model(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 
 def columns(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """Every column that is given a meaning is declared."""
-    if isinstance(experiment, DataExperiment):
+    if experiment.kind == "data":
         return
     dataset, declared = experiment.dataset, frozenset(experiment.dataset.columns)
     named: list[tuple[Path, str]] = [(("dataset", "id"), dataset.id), (("dataset", "text"), dataset.text)]
@@ -84,7 +82,7 @@ def columns(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 
 def meanings(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A value counts as a label that the run knows."""
-    if isinstance(experiment, DataExperiment):
+    if experiment.kind == "data":
         return
     dataset = experiment.dataset
     known = dict(experiment.tasks.values())
@@ -102,7 +100,7 @@ def meanings(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 
 def gates(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A gate is an inequality over a figure that the run has; a difference is taken against something."""
-    if isinstance(experiment, DataExperiment):
+    if experiment.kind == "data":
         return
     heads = {name: labels for name, (_, labels) in experiment.tasks.items()}
     for position, text in enumerate(experiment.evaluation.gates):
@@ -122,7 +120,7 @@ def gates(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
         ):
             hint = did_you_mean(group, experiment.dataset.groups)
             yield fault(node, "E723", f"the data set has no group '{group}'", (), hint)
-        if gate.delta and experiment.evaluation.against is None and not isinstance(experiment, FinetuneExperiment):
+        if gate.delta and experiment.evaluation.against is None and experiment.kind != "finetune":
             message = "a difference is taken against another run, and none is named"
             yield fault(node, "E725", message, (), "add 'against: RUN' under 'evaluation'")
         if gate.metric.name == "mae" and gate.metric.label not in experiment.dataset.fields:
@@ -139,7 +137,7 @@ def locked(
 ) -> Iterator[Diagnostic]:
     """What only the locked inputs tell; `modules` reads those of the model."""
     yield from _unresolved(experiment, inputs, tree)
-    if not isinstance(experiment, EncoderExperiment | FinetuneExperiment) or experiment.adapter is None:
+    if experiment.kind == "prompt" or experiment.kind == "data" or experiment.adapter is None:
         return
     if (names := modules(experiment, inputs)) is not None:
         yield from adapter_rules.adaptable(experiment.adapter, names, tree)
@@ -147,7 +145,7 @@ def locked(
 
 def _unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> Iterator[Diagnostic]:
     """Gates that so many rows cannot tell from their bound."""
-    if isinstance(experiment, DataExperiment) or not experiment.evaluation.gates:
+    if experiment.kind == "data" or not experiment.evaluation.gates:
         return
     evaluation = experiment.evaluation
     split = evaluation.score_split if isinstance(evaluation, Evaluation) else evaluation.split
@@ -171,7 +169,7 @@ def _unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> 
 
 def subsets(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A subset is drawn from a split that is there, by a label that is decided."""
-    if isinstance(experiment, DataExperiment):
+    if experiment.kind == "data":
         return
     dataset = experiment.dataset
     targets = [target for target, _ in experiment.tasks.values()]

@@ -41,7 +41,7 @@ class Sections:
         """The experiment of a tree and its sections; None where anything is wrong, which a whole check explains."""
         typed, made = {}, {}
         known, entries = self._known, tree.value
-        kind, fields = _fields(model)
+        kind, fields, given = _fields(model)
         for name in fields:
             node = entries.get(name)
             key = (kind, name, id(node.value) if node is not None else 0)
@@ -51,7 +51,7 @@ class Sections:
             typed[name], made[name] = section.typed, section
         if not entries.keys() <= typed.keys():
             return None
-        return _constructed(model, typed, set(typed)), made
+        return _constructed(model, typed, given), made
 
     def _section(self, key: tuple[str, str, int], model: type[Experiment], node: Node | None) -> Section | None:
         kind, name, _ = key
@@ -105,13 +105,13 @@ def _changed(old: Any, ready: Any, node: Node) -> tuple[Any, Any] | None:
     there is to it, a fault included.
     """
     under = node.under
-    if node.op != "merge" or under is None or not node.value.keys() >= under.value.keys():
+    if node.op != "merge" or under is None or node.touched is None:
         return None
     typed, essence = {}, dict(ready)
-    for name, item in node.value.items():
-        was = under.value.get(name)
-        if item is was:
-            continue
+    for name in node.touched:
+        item, was = node.value.get(name), under.value.get(name)
+        if item is None:  # it is taken out
+            return None
         before = vars(old).get(name) if isinstance(old, Model) else old.get(name)
         found = _changed(before, ready.get(name), item) if item.under is was and before is not None else None
         if found is None and (not isinstance(old, Model) or name == "kind" or name not in ready):
@@ -125,7 +125,8 @@ def _changed(old: Any, ready: Any, node: Node) -> tuple[Any, Any] | None:
             return None
     if not isinstance(old, Model):
         return old | typed, essence
-    return _constructed(type(old), vars(old) | typed, old.model_fields_set | typed.keys()), essence
+    given = old.model_fields_set
+    return _constructed(type(old), vars(old) | typed, given if typed.keys() <= given else given | typed.keys()), essence
 
 
 def _constructed(model: type[_M], fields: dict[str, Any], given: set[str]) -> _M:
@@ -139,9 +140,9 @@ def _constructed(model: type[_M], fields: dict[str, Any], given: set[str]) -> _M
 
 
 @cache
-def _fields(model: type[BaseModel]) -> tuple[str, tuple[str, ...]]:
-    """The name of a model and those of its fields."""
-    return model.__name__, tuple(model.model_fields)
+def _fields(model: type[BaseModel]) -> tuple[str, tuple[str, ...], set[str]]:
+    """The name of a model and those of its fields, in order and as a set."""
+    return model.__name__, tuple(model.model_fields), set(model.model_fields)
 
 
 @cache

@@ -129,20 +129,19 @@ def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
         one, other = vars(old), vars(new)
         for name, whole in _counted(model):
             before, after = one[name], other[name]
-            if _same(before, after):
+            if before is after or _same(before, after):
                 continue
-            if whole:
-                if essence(before) != essence(after):
-                    yield (*path, name)
-            else:
+            if not whole:
                 yield from factors(before, after, (*path, name))
+            elif essence(before) != essence(after):
+                yield (*path, name)
     elif old == new:
         return
     elif type(old) is dict and type(new) is dict:
         for key in dict.fromkeys((*old, *new)):
             if key not in old or key not in new:
                 yield (*path, key)
-            else:
+            elif old[key] is not new[key]:
                 yield from factors(old[key], new[key], (*path, key))
     elif essence(old) != essence(new):
         yield path

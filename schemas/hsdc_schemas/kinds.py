@@ -54,7 +54,7 @@ def answer_method(experiment: PromptExperiment | FinetuneExperiment, execution: 
 
 def profile_method(experiment: Experiment, execution: Execution) -> Method | None:
     """The answer method that the profile chose in place of the spec's; None where it did not."""
-    if not isinstance(experiment, PromptExperiment | FinetuneExperiment):
+    if experiment.kind == "encoder" or experiment.kind == "data":
         return None
     method = answer_method(experiment, execution)
     return method if method != experiment.answer.method else None
