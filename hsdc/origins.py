@@ -214,4 +214,5 @@ def _as_written(source: Source, key: Mark, value: Mark | None) -> Node | None:
     nodes: Iterable[Node] = places.get((key.line, key.column), [])
     if key.source.path != source.path:
         nodes = (node for found in places.values() for node in found)
-    return next((node for node in nodes if value is None or node.mark[1:3] == value[1:3]), None)
+    there = (value.line, value.column) if value is not None else None
+    return next((node for node in nodes if there in (None, (node.mark.line, node.mark.column))), None)

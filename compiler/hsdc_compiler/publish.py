@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -11,10 +12,10 @@ from typing import SupportsBytes
 from hsdc_compiler.committed import finished_record, protected, records
 from hsdc_compiler.compilation import Compilation
 from hsdc_compiler.known import FILE, known_bytes
-from hsdc_compiler.stamp import STAMPS, SUFFIXES, outlive, output_stats, stamp_bytes
-from hsdc_schemas.digests import Text, write_atomically
+from hsdc_compiler.stamp import CACHE, STAMPS, SUFFIXES, outlive, output_stats, stamp_bytes
+from hsdc_schemas.digests import Text, write_atomically, write_folder
 from hsdc_schemas.errors import Exit, sorted_diagnostics
-from hsdc_schemas.places import set_record_aside
+from hsdc_schemas.places import GENERATED, set_record_aside
 from hsdc_schemas.secrets import secrets_in
 
 
@@ -35,14 +36,17 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
         faults += secrets_in((path, bytes(text)) for path, text in stale)
     if faults:
         return replace(compilation, diagnostics=sorted_diagnostics((*compilation.diagnostics, *faults)))
-    written = []
+    written, folder = [], root / GENERATED / profile
+    files = {path.rpartition("/")[2]: text for path, text in stale}
+    done = not os.path.lexists(folder) and write_folder(folder, files, root / CACHE)
     for run in compilation.runs:
         record = finished_record(root, profile, run.name) if standing.get(run.name) else None
         if record is not None:
             written.append(set_record_aside(root, record))
         for path in run.stale:
-            # Whole or absent, but not forced to the disk: a manifest that a crash takes is compiled again.
-            write_atomically(f"{root}/{path}", bytes(run.texts[path]), durable=False)
+            if not done:
+                # Whole or absent, but not forced to the disk: a manifest that a crash takes is compiled again.
+                write_atomically(f"{root}/{path}", bytes(run.texts[path]), durable=False)
             written.append(path)
     for path in compilation.orphans:
         (root / path).unlink(missing_ok=True)

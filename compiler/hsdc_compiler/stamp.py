@@ -14,7 +14,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from hsdc_compiler.compilation import Trace
 
-STAMPS = ".hsdc/cache/compiled-{}.json"
+CACHE = ".hsdc/cache"
+STAMPS = CACHE + "/compiled-{}.json"
 LOCAL = ("locks/runtime.txt", ".hsdc/sources.toml")
 MARGIN = 10 * 10**9  # nanoseconds: more than the coarsest clock of a file system, and a short compilation
 CHUNK = 1 << 16

@@ -1,4 +1,4 @@
-"""Half-written files that killed processes left beside what they were to become: `.NAME.….PID.part`."""
+"""Half-written files, and folders of files, that killed processes left under the name `.NAME.….PID.part`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def leftovers(root: Path) -> Iterator[Path]:
 def _is_left(path: Path) -> bool:
     named = PART.fullmatch(path.name)
     with suppress(OSError):
-        if named is not None and path.is_file() and not path.is_symlink():
+        if named is not None and (path.is_file() or path.is_dir()) and not path.is_symlink():
             age = time.time() - path.stat().st_mtime
             return age > OLD or (age > YOUNG and not _lives(int(named[1])))
     return False

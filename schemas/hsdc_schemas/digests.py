@@ -8,7 +8,8 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from shutil import rmtree
+from typing import Any, SupportsBytes
 
 import msgspec
 import rfc8785
@@ -175,6 +176,36 @@ def write_atomically(path: str | Path, data: bytes, *, durable: bool = True) -> 
         Path(temporary).unlink(missing_ok=True)
         raise
     rename_durably(Path(temporary), Path(path))
+
+
+def write_folder(folder: Path, files: Mapping[str, SupportsBytes], aside: Path) -> bool:
+    """Write files, by name, into a folder that is not there yet: all of them are there then, or nothing is.
+
+    They are written under `aside`, and nothing is forced to the disk; that takes half the time of writing each
+    atomically. False where it cannot be done so: another disk, say, or a folder that has come meanwhile.
+    """
+    temporary = aside / f".{folder.name}.{os.urandom(4).hex()}.{os.getpid()}.part"
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        temporary.mkdir(parents=True)
+        place = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for name, data in files.items():
+                handle = os.open(name, flags, 0o666, dir_fd=place)
+                try:
+                    write_whole(handle, bytes(data), name)
+                finally:
+                    os.close(handle)
+        finally:
+            os.close(place)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary.rename(folder)  # which fails where a folder of that name holds anything
+    except BaseException as error:
+        rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError):
+            return False
+        raise
+    return True
 
 
 def rename_durably(source: Path, target: Path) -> None:

@@ -93,7 +93,7 @@ LINES = st.builds(
 
 def shown(node: Node) -> Any:
     """A tree with all its marks, and the types of its values."""
-    marks = (node.mark[1:], node.key[1:], node.op, node.under)
+    marks = (*((mark.line, mark.column, mark.end) for mark in (node.mark, node.key)), node.op, node.under)
     if node.is_mapping:
         return marks, [(key, shown(item)) for key, item in node.value.items()]
     if node.is_sequence:

@@ -206,8 +206,8 @@ def _with_places(node: Node) -> Any:
         value = {key: _with_places(item) for key, item in value.items()}
     elif node.is_sequence:
         value = [_with_places(item) for item in value]
-    where = () if node.value is None else (node.mark[1:], node.key[1:])  # of what is absent, each says another place
-    return type(value), value, where
+    marks = () if node.value is None else (node.mark, node.key)  # of what is absent, each says another place
+    return type(value), value, [(mark.line, mark.column, mark.end) for mark in marks]
 
 
 PIECES = [

@@ -166,7 +166,7 @@ def _tear(handle: int) -> None:
 def _name_phases(noted: Noted) -> None:
     """Wrap what begins a phase, so that it is known where a kill came; nothing else is changed."""
     _named(noted, hsdc.commands.compile, "execute", lambda _: "compile: reading")
-    for name in ("write_atomically", "outlive"):
+    for name in ("write_atomically", "write_folder", "outlive"):
         _named(noted, hsdc_compiler.publish, name, lambda _: COMPILING)
     _named(noted, hsdc_runtime.execute, "_call", lambda name: "stage train" if name == "train" else "other stages")
     _named(noted, hsdc_runtime.nn.loop, "save_checkpoint", lambda _: "train's checkpoint")
