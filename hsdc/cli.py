@@ -71,11 +71,11 @@ class _Completion(argparse.Action):
 
 def parse(arguments: list[str]) -> argparse.Namespace:
     """The parsed call; wrong calls exit with 2."""
-    return command_line().parse_args(arguments)
+    return command_line(*arguments[:1]).parse_args(arguments)
 
 
-def command_line() -> argparse.ArgumentParser:
-    """The whole grammar."""
+def command_line(command: str = "") -> argparse.ArgumentParser:
+    """The whole grammar, or for a command that is known its own: to make them all takes as long as to import this."""
     about = "Experiments as text that can be reviewed, results that can be trusted."
     parser = _Parser(prog="hsdc", description=about, epilog=EXAMPLES, formatter_class=_Help, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=_version(), help="show the version, and leave")
@@ -84,7 +84,8 @@ def command_line() -> argparse.ArgumentParser:
         parser.add_argument(option, action=_Completion, nargs="?", choices=choices, metavar="SHELL", help=text)
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
     authoring = (_init, _new, _set, _fmt, _compile, _run, _explain, _show, _ls, _diff)
-    for grammar in (*authoring, _compare, _verify, _sign, _export, _gc, _schema):
+    every = (*authoring, _compare, _verify, _sign, _export, _gc, _schema)
+    for grammar in [grammar for grammar in every if grammar.__name__ == f"_{command}"] or every:
         grammar(commands)
     for name, below in commands.choices.items():
         below.epilog, below.formatter_class = EXAMPLES_OF.get(name), _Help

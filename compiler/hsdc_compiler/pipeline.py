@@ -230,7 +230,7 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
     header, faults = check(run.header, Header)
     session.faults += faults
     bound: Bound = bind(run.tree, session.profile, session.project.component, session.faults.append, session.filled)
-    tree = refs(bound.tree, session.faults.append, session.clean)
+    tree = refs(bound.tree, session.faults.append, session.clean) if session.project.may_refer else bound.tree
     if len(session.faults) > before and any(fault.severity == "error" for fault in session.faults[before:]):
         return
     model = _kind(session, tree)

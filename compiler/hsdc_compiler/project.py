@@ -77,6 +77,7 @@ class Project:
         self.seen: dict[str, Seen] = {path: seen(str(root), path) for path in LOCAL}
         self._plain: set[str] = set()  # regular files that no link leads to
         self.strays: dict[str, str] = {}  # what looks like a spec and is read by nobody, with the way out
+        self.may_refer = False  # whether what was read may hold a `$ref`, plain or with an escape in it
 
     @cached_property
     def runs(self) -> Mapping[str, str]:
@@ -186,7 +187,9 @@ class Project:
 
     def _document(self, path: str, kind: str, name: str) -> Document:
         if path not in self._documents:
-            node = parse(path, self.read(path))
+            data = self.read(path)
+            node = parse(path, data)
+            self.may_refer |= b"$ref" in data or b"\\" in data
             _check_header(node, path, kind, name)
             self._documents[path] = Document(name, path, node)
         return self._documents[path]
