@@ -58,11 +58,21 @@ def read_sides(root: Path, old: str, new: str | None, profile: str, *, apart: bo
     if apart:
         commits[0] = repository.merge_base(*commits)
     with ExitStack() as stack:
-        here = on_disk(root, profile)
-        after = from_git(stack, repository, commits[1], new, profile, here) if new else here
+        if new:
+            after = from_git(stack, repository, commits[1], new, profile, _here(root, profile))
+        else:
+            after = on_disk(root, profile)
         shown = f"{old}, at the merge base" if apart else old
         before = from_git(stack, repository, commits[0], shown, profile, after)
         return Sides(root, profile, before, after).compiled()
+
+
+def _here(root: Path, profile: str) -> State | None:
+    """The working tree where two commits are compared: a shorter way to the texts that they have in common with it."""
+    try:
+        return on_disk(root, profile)
+    except OSError:
+        return None
 
 
 class _Found(NamedTuple):

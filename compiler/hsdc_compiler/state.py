@@ -141,7 +141,7 @@ def blob_name(data: bytes) -> str:
 
 
 def from_git(
-    stack: ExitStack, repository: Repository, commit: str, name: str | None, profile: str, other: State
+    stack: ExitStack, repository: Repository, commit: str, name: str | None, profile: str, other: State | None
 ) -> State:
     """A commit. Files that another state has as well are taken from there."""
     shown = f"{name} ({commit[:12]})"
@@ -192,12 +192,14 @@ def _made(tree: Tree, profile: str, suffix: str) -> dict[str, Entry]:
     return found
 
 
-def _texts(blobs: Blobs, wanted: Mapping[str, Entry], other: State) -> dict[str, bytes]:
+def _texts(blobs: Blobs, wanted: Mapping[str, Entry], other: State | None) -> dict[str, bytes]:
     files: dict[str, bytes] = {}
     together = 0
     for path, entry in wanted.items():
-        shared = other.objects.get(path) == entry.oid
-        files[path] = other.files[path] if shared else blobs.read(entry, path, MOST_SPEC, cut=True)
+        if other is not None and other.objects.get(path) == entry.oid:
+            files[path] = other.files[path]
+        else:
+            files[path] = blobs.read(entry, path, MOST_SPEC, cut=True)
         together += len(files[path])
         if together > MOST_TOGETHER:
             message = f"the specs of {blobs.tree.shown} have more than {MOST_TOGETHER >> 20} MiB"

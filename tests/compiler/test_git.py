@@ -42,6 +42,18 @@ def test_merge_base_and_direct_comparison(campaign: Campaign) -> None:
     assert runs(compare(campaign, "topic")) == {"run3", "run4"}
 
 
+def test_two_commits_are_compared_whatever_the_working_tree_holds(campaign: Campaign) -> None:
+    campaign.replace("specs/run4.yaml", "3.0e-5", "4.0e-5")
+    campaign.commit()
+    campaign.write("specs/run3.yaml", "hsdc: [")
+    (campaign.root / "specs/run1.yaml").unlink()
+    (campaign.root / "specs/run1.yaml").mkdir()
+    assert runs(compare(campaign, "HEAD~1", "HEAD")) == {"run4"}
+    (campaign.root / "specs/run2.yaml").unlink()
+    os.mkfifo(campaign.root / "specs/run2.yaml")
+    assert runs(compare(campaign, "HEAD~1", "HEAD")) == {"run4"}
+
+
 def test_links_in_a_tree_are_refused(campaign: Campaign, tmp_path: Path) -> None:
     good = campaign.git("rev-parse", "HEAD")
     (tmp_path / "secret.csv").write_text("id,text,tone\nb1,Secret,cold\nb2,Hidden,warm\n")
