@@ -49,7 +49,8 @@ class Dataset(Model):
     )
     groups: dict[Name, Group] = Field(default_factory=dict, description="The groups that rows may belong to, by name.")
     fields: dict[Name, str] = Field(
-        default_factory=dict, description="Further texts of a row, by name, and their columns: for prompts and answers."
+        default_factory=dict,
+        description="Further texts and numbers of a row, by name, and their columns: for prompts and answers.",
     )
     separator: str = Field(";", min_length=1, description="Between the entries of one cell of a group's column.")
     cluster: str | None = Field(None, description="Column of what rows share that are not independent: author, thread.")

@@ -74,11 +74,15 @@ def long_fields(length: int) -> Iterator[None]:
 
 
 def records(
-    file: File, dataset: Dataset, wanted: tuple[str, ...], lists: frozenset[str] = frozenset()
+    file: File,
+    dataset: Dataset,
+    wanted: tuple[str, ...],
+    lists: frozenset[str] = frozenset(),
+    numbers: frozenset[str] = frozenset(),
 ) -> Iterator[tuple[int, Cells | Fault]]:
     """Each record's first line (from 1) with its wanted cells, or with the fault of its form.
 
-    In JSON the columns of `lists` may hold a list of texts.
+    In JSON the columns of `lists` may hold a list of texts, and those of `numbers` a number, which is taken as a text.
     """
     if not file.text.strip():
         return iter(())
@@ -88,9 +92,9 @@ def records(
         case "tsv":
             return _table(file, dataset.columns, wanted, "\t")
         case "jsonl":
-            return _Json(file, dataset.columns, wanted, lists).lines()
+            return _Json(file, dataset.columns, wanted, lists, numbers).lines()
         case "json":
-            return _Json(file, dataset.columns, wanted, lists).items()
+            return _Json(file, dataset.columns, wanted, lists, numbers).items()
 
 
 def _table(
@@ -134,8 +138,15 @@ def _check_header(file: File, header: list[str], columns: tuple[str, ...]) -> No
 class _Json:
     """Records of a JSON list of objects, or of one object a line."""
 
-    def __init__(self, file: File, columns: tuple[str, ...], wanted: tuple[str, ...], lists: frozenset[str]) -> None:
-        self.lists = lists
+    def __init__(
+        self,
+        file: File,
+        columns: tuple[str, ...],
+        wanted: tuple[str, ...],
+        lists: frozenset[str],
+        numbers: frozenset[str],
+    ) -> None:
+        self.lists, self.numbers = lists, numbers
         self.file = file
         self.columns = dict.fromkeys(columns)
         self.wanted = wanted
@@ -226,11 +237,19 @@ class _Json:
             key = next(key for key in value if key not in self.columns)
             return Fault("E613", f"the key {shown(key)} is not declared", did_you_mean(key[:64], self.columns))
         cells: Cells = self.pick(value)
+        if self.numbers:
+            pairs = zip(self.wanted, cells, strict=True)
+            cells = tuple(_told(cell) if key in self.numbers else cell for key, cell in pairs)
         for index, (key, cell) in enumerate(zip(self.wanted, cells, strict=True)):
             listed = key in self.lists and isinstance(cell, list) and all(isinstance(item, str) for item in cell)
             if not (isinstance(cell, str) or (cell is None and index >= 2) or listed):
                 return Fault("E614", f"the value of '{key}' is {_type(cell)}, not a string", "write it in quotes")
         return _escaped_damage(cells) or cells
+
+
+def _told(cell: Any) -> Any:
+    """A number as JSON writes it; anything else as it is."""
+    return json.dumps(cell) if isinstance(cell, int | float) and not isinstance(cell, bool) else cell
 
 
 def _too_long(cells: list[str]) -> Fault | None:

@@ -101,6 +101,7 @@ def read_rows(path: Path, name: str, dataset: Dataset, heads: Heads, limit: int 
         raise ValueError(f"the limit of rows is {limit}; it is at least 1")
     wanted = _wanted_columns(name, dataset, heads)
     lists = frozenset(group.column for group in dataset.groups.values())
+    numbers = frozenset(dataset.fields.values()).difference(wanted[: 2 + len(heads)], lists)
     data = _read(path, name)
     file = decoded(name, data)
     rows: list[Row] = []
@@ -109,7 +110,7 @@ def read_rows(path: Path, name: str, dataset: Dataset, heads: Heads, limit: int 
     filtered: Counter[str] = Counter()
     read = 0
     with long_fields(len(file.text)):
-        for line, cells in records(file, dataset, wanted, lists):
+        for line, cells in records(file, dataset, wanted, lists, numbers):
             read += 1
             judged = cells if isinstance(cells, Fault) else _judged(cells, line, first, dataset, heads)
             if isinstance(judged, Row):

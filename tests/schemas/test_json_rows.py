@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from reading import faults, read, written
+from reading import HEADS, dataset, faults, read, written
 
 from hsdc_schemas.errors import HsdcError
-from hsdc_schemas.rows import FILE_FAULTS
+from hsdc_schemas.rows import FILE_FAULTS, read_rows
 
 GOOD = '{"id": "a", "text": "x", "tone": "neutral", "topic": "sport"}'
 
@@ -40,6 +40,20 @@ def test_rows_of_json(tmp_path: Path, form: str, row: str, code: str, words: str
     assert [r.id for r in found.rows] == ["a", "z"]
     assert faults(found) == [(code, 2)]
     assert words in found.rejected[0].message
+
+
+@pytest.mark.parametrize("form", ["jsonl", "json"])
+def test_a_field_may_be_a_number(tmp_path: Path, form: str) -> None:
+    """It is the text that JSON has for it; ids, texts and labels stay texts, and nothing else becomes one."""
+    values = ("0.873", "1", "1e-3", "-0.50", '"0.1"', "null", "true", "[1]")
+    rows = [f'{GOOD[:-1].replace("a", str(number), 1)}, "score": {text}}}' for number, text in enumerate(values)]
+    rows.append(GOOD.replace('"a"', "7")[:-1] + ', "score": 1}')
+    data = "\n".join(rows) if form == "jsonl" else f"[{','.join(rows)}]"
+    (tmp_path / "rows").write_text(data)
+    columns = {"columns": ("id", "text", "tone", "topic", "score"), "fields": {"score": "score"}}
+    found = read_rows(tmp_path / "rows", "file:rows", dataset(form).model_copy(update=columns), HEADS)
+    assert [row.fields.get("score") for row in found.rows] == ["0.873", "1", "0.001", "-0.5", "0.1", None]
+    assert [fault.code for fault in found.rejected] == ["E614"] * 3
 
 
 @pytest.mark.parametrize("form", ["jsonl", "json"])
