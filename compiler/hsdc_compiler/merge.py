@@ -26,7 +26,14 @@ Report = Callable[[Diagnostic], None]
 
 def merge(base: Node, change: Node, report: Report, path: Path = ()) -> Node:
     """`base` with `change` on top; shares what did not change, and every new node remembers what it replaced."""
-    if type(base.value) not in NESTED and type(change.value) not in NESTED:
+    was, now = type(base.value), type(change.value)
+    if was is dict and now is dict and KNOWN.isdisjoint(change.value) and "$ref" not in base.value:
+        stranger = _stranger(change, base)
+        if stranger is None:
+            return _merged(base, change, report, path)
+        report(stranger)
+        return base
+    if was not in NESTED and now not in NESTED:
         return _replace(base, change, report, path)
     if change.is_mapping and not OPERATORS.isdisjoint(change.value):
         return _operate(base, change, sorted(OPERATORS.intersection(change.value)), report, path)
@@ -45,24 +52,24 @@ def merge(base: Node, change: Node, report: Report, path: Path = ()) -> Node:
         message = f"'{dotted(path)}' is {kind_of(base)} in what is inherited, and {kind_of(change)} here"
         report(_fault("E311", message, change, hint, (("inherited from here", base),)))
         return base
-    if not change.is_mapping:
-        return _replace(base, change, report, path)
+    return _replace(base, change, report, path)
+
+
+def _merged(base: Node, change: Node, report: Report, path: Path) -> Node:
+    """Two mappings without operators, key by key; another variant drops what there was of the first."""
     if not DROPPING.isdisjoint(change.value) and any(_drops(base, change, key, path) for key in DROPPING):
         return fresh(change, report, path)._replace(under=base, op="replace")
     merged = dict(base.value)
     for key, item in change.value.items():
-        below = (*path, key)
-        if key not in merged:
-            if _is_unset(item):
-                report(
-                    _fault("E312", f"'{dotted(below)}' is not there, so it cannot be unset", item, "delete this line")
-                )
-            else:
-                merged[key] = fresh(item, report, below)
-        elif _is_unset(item):
-            del merged[key]
+        below, old = (*path, key), merged.get(key)
+        if type(item.value) is dict and _is_unset(item):
+            if old is not None:
+                del merged[key]
+                continue
+            message = f"'{dotted(below)}' is not there, so it cannot be unset"
+            report(_fault("E312", message, item, "delete this line"))
         else:
-            merged[key] = merge(merged[key], item, report, below)
+            merged[key] = merge(old, item, report, below) if old is not None else fresh(item, report, below)
     return Node(merged, change.mark, change.key, "merge", base, change.value)
 
 
@@ -147,15 +154,17 @@ def _removed(items: list[Node], operand: Node, report: Report, path: Path) -> li
 
 def _replace(base: Node, change: Node, report: Report, path: Path) -> Node:
     new = fresh(change, report, path)
-    if change.op == "matrix" or not _same(base.plain(), new.plain()):  # the other values of an axis do change it
-        return new._replace(under=base)
+    if change.op == "matrix" or not _same(base, new):  # the other values of an axis do change it
+        return Node(new.value, new.mark, new.key, new.op, base)
     message = f"'{dotted(path)}' is already {_shown(base)}: this changes nothing"
     report(_fault("W315", message, change, "delete it", (("inherited from here", base),)))
     return new._replace(under=base)
 
 
-def _same(one: object, other: object) -> bool:
-    return one == other and type(one) is type(other)
+def _same(one: Node, other: Node) -> bool:
+    if type(one.value) is not type(other.value):
+        return False
+    return bool(one.value == other.value) if type(one.value) not in NESTED else bool(one.plain() == other.plain())
 
 
 def _shown(node: Node) -> str:

@@ -21,8 +21,8 @@ MAX_FAULTS = 100  # of one rule
 
 def rules(experiment: Experiment, tree: Node, execution: Execution) -> list[Diagnostic]:
     """All faults that rules across fields find."""
-    every = (*OF_KIND[experiment.kind], *RULES)
-    found = [fault for rule in every for fault in islice(rule(experiment, tree), MAX_FAULTS)]
+    found = [fault for rule in OF_KIND[experiment.kind] for fault in islice(rule(experiment, tree), MAX_FAULTS)]
+    found += [fault for rule in RULES for fault in islice(rule(experiment, tree), MAX_FAULTS)]
     # By kind, here and below: to ask a model for its class is a call of Python where the answer is no.
     if (experiment.kind == "prompt" or experiment.kind == "finetune") and not found:
         found += prompt_rules.profile(experiment, execution, tree)

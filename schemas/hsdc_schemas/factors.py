@@ -11,6 +11,7 @@ from hsdc_schemas.fields import Model, factor_mark
 from hsdc_schemas.spec import EXPERIMENTS, SLOTS
 
 Path = tuple[str, ...]
+_SCALARS = frozenset((str, bool, int, float))
 _MODELS = type(Model)  # what all models are of; isinstance takes a call of Python to ask the same
 
 
@@ -131,7 +132,9 @@ def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
             before, after = one[name], other[name]
             if before is after or _same(before, after):
                 continue
-            if not whole:
+            if type(before) in _SCALARS and type(before) is type(after):
+                yield (*path, name)
+            elif not whole:
                 yield from factors(before, after, (*path, name))
             elif essence(before) != essence(after):
                 yield (*path, name)
