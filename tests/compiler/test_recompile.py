@@ -11,10 +11,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from hsdc_compiler import known
-from hsdc_compiler.compilation import NOWHERE, Compilation
+from hsdc_compiler.compilation import NOWHERE, Compilation, Compiled
 from hsdc_compiler.known import FILE
 from hsdc_compiler.pipeline import compile_project
 from hsdc_compiler.publish import write
@@ -75,11 +76,11 @@ def compiled(root: Path, *, check_only: bool = False) -> Compilation:
     return found if check_only else write(root, found)
 
 
-def item(run: object) -> object:
+def item(run: Compiled) -> object:
     """All of a compiled run but the tree and how its manifest is made a value."""
-    shown = run._asdict()  # type: ignore[attr-defined]
+    shown = msgspec.structs.asdict(run)
     del shown["tree"], shown["typed"], shown["texts"]
-    return {**shown, "files": run.files, "manifest": run.manifest.digest}  # type: ignore[attr-defined]
+    return {**shown, "files": run.files, "manifest": run.manifest.digest}
 
 
 def anew(found: Compilation) -> set[str]:
