@@ -220,6 +220,7 @@ def test_half_written_files_of_killed_processes_are_removed(project: Path, hsdc)
         put(project, f".hsdc/cache/.compiled-demo.json.{dead}.part"),
         put(project, f".hsdc/.ledger.head.{dead}.part"),
         put(project, f"generated/demo/.old.record.json.{mine}.part"),
+        str(Path(put(project, f".hsdc/cache/.demo.0a1b2c3d.{dead}.part/run1.lock.json")).parent),
     }
     for path in left:
         aged(project, path, 25 * 3600 if str(mine) in path else 120)
