@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -81,7 +80,7 @@ def test_every_way_writes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (folder / "README").write_bytes(b"")
     elif way == "by a link":
         (tmp_path / "elsewhere").mkdir()
-        os.symlink("../elsewhere", folder)
+        folder.symlink_to("../elsewhere")
     found = compile_project(tmp_path)
     done = publish.write(tmp_path, found)
     expected = {path.rpartition("/")[2]: data for run in found.runs for path, data in run.files.items()}

@@ -1,4 +1,4 @@
-"""A section that is checked where it changed is the one that a check of all of it makes, and is refused where that is."""
+"""A section that is checked where it changed is the one that a check of it all makes, and is refused where that is."""
 
 from __future__ import annotations
 
