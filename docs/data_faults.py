@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,7 +31,8 @@ COPIED += tuple(
     f"specs/prompts/{name}.yaml" for name in ("moderation_simple", "combined_optimized", "baseline_standard")
 )
 COPIED += tuple(f"data/sample_hate/{split}.json" for split in ("train", "validation", "test"))
-TEACHER, CHAT = "po_distillation_data", "hate_chat_data"
+TEACHER, CHAT, SHARED = "po_distillation_data", "hate_chat_data", "po_distillation_splits"
+COPIED += (f"specs/{SHARED}.yaml",)
 TRAIN = "data/sample_hate/train.json"
 RECORDS, SPEC, POSTS = "data/sample_teacher/records.jsonl", f"specs/{TEACHER}.yaml", f"specs/{CHAT}.yaml"
 CORPUS, SAMPLE = "specs/corpora/teacher_reviews.yaml", "specs/corpora/sample_teacher.yaml"
@@ -55,7 +56,7 @@ class Fault:
     run: str = TEACHER
 
 
-def _replace(path: str, old: str, new: str) -> Change:
+def replaced(path: str, old: str, new: str) -> Change:
     def change(text: str) -> str:
         if old not in text:
             raise ValueError(f"{path} holds no {old!r}")
@@ -94,11 +95,25 @@ def _with_a_post_of_the_test(text: str) -> str:
     return json.dumps(rows, ensure_ascii=False, indent=0)
 
 
-ONE_SHAPE = _replace(CORPUS, "shapes: [teacher, by_hand]", "shapes: [teacher]")
-ALLOWED = _replace(SAMPLE, "\n  sources:", "\n  rejects: {E613: 10}\n  sources:")
-RAISED = _replace(POSTS, "leakage: {exact: drop, similar: drop}\n", "")
-OTHER_NAMES = _replace(POSTS, "names: {train: train", "names: {training: train")
-MISSPELT = _replace(POSTS, "moderation_simple, combined_optimized", "moderation_simple, combined_optimised")
+def _of_the_test(text: str) -> str:
+    """A record written by hand about what a record asks that is drawn into the test."""
+    lines = text.splitlines(keepends=True)
+    record = json.loads(lines[375])
+    asked = json.loads(lines[2])["concept"]
+    record["prompt"] = re.sub("Concept: .*", f"Concept: {asked}", record["prompt"], count=1)
+    return "".join([*lines[:375], json.dumps(record) + "\n", *lines[376:]])
+
+
+ONE_SHAPE = replaced(CORPUS, "shapes: [teacher, by_hand]", "shapes: [teacher]")
+ALLOWED = replaced(SAMPLE, "\n  sources:", "\n  rejects: {E613: 10}\n  sources:")
+RAISED = replaced(POSTS, "leakage: {exact: drop, similar: drop}\n", "")
+OTHER_NAMES = replaced(POSTS, "names: {train: train", "names: {training: train")
+MISSPELT = replaced(POSTS, "moderation_simple, combined_optimized", "moderation_simple, combined_optimised")
+OLDER_COUNT = replaced("specs/corpora/sample_hate.yaml", "{minimum: 545, maximum: 545}", "{minimum: 55, maximum: 55}")
+OTHER_LABEL, NO_LABEL = (
+    replaced(TRAIN, '"label": "hate"', '"label": "hate_speech"'),
+    replaced(TRAIN, '"label": "hate", ', ""),
+)
 FAULTS = (
     Fault("Ten records have another form, and a script skips them in silence", (ONE_SHAPE,)),
     Fault("They may be rejected, and a whole class of the data set is lost", (ONE_SHAPE, ALLOWED)),
@@ -109,48 +124,73 @@ FAULTS = (
     Fault("A score is NaN", (_score("NaN"),)),
     Fault("A key is misspelt", (_line(9, '"concept"', '"concpt"'),)),
     Fault("A part of the file is in another encoding", ((RECORDS, lambda text: text.replace("Bus", "B\udcfcs", 1)),)),
-    Fault("The threshold changes, and with it the data set", (_replace(SPEC, "minimum: 0.82}", "minimum: 0.9}"),)),
+    Fault("The threshold changes, and with it the data set", (replaced(SPEC, "minimum: 0.82}", "minimum: 0.9}"),)),
     Fault("No row of a file is of its own split, and all of the file is used", (OTHER_NAMES,), CHAT),
     Fault("The prompt's name is misspelt, and another format is written", (MISSPELT,), CHAT),
     Fault("A post of the test file stands in the training file", (RAISED, (TRAIN, _with_a_post_of_the_test)), CHAT),
+    Fault("A record is written by hand from a case that the student is tested on", ((RECORDS, _of_the_test),), SHARED),
+    Fault("Two pages tell two numbers of rows, and the older one is believed", (OLDER_COUNT,), CHAT),
+    Fault("A label is written as another script writes it", (OTHER_LABEL,), CHAT),
+    Fault("A row has no label, and counts as the other one", (NO_LABEL,), CHAT),
 )
 
 
 def part() -> str:
     """The part of the page, with everything that is printed had anew."""
-    lines = [BEGINS]
-    for fault in FAULTS:
-        code, said = _provoked(fault)
-        lines += [f"{fault.told} (exit {code}):\n", *(f"    {line}" for line in said), ""]
+    return told(BEGINS, [(fault.told, *_provoked(fault)) for fault in FAULTS])
+
+
+def told(begins: str, had: Sequence[tuple[str, int, str]]) -> str:
+    """What goes wrong, with its exit code and what was said: first a table of them all, then each message whole."""
+    found = [(fault, code, list(_messages(said))) for fault, code, said in had]
+    rows = [f"| {fault} | {code} | {', '.join(_codes(messages))} |" for fault, code, messages in found]
+    lines = [begins, "| what goes wrong | exit | code |", "| --- | ---: | --- |", *rows, ""]
+    for fault, code, messages in found:
+        more = [f"and {len(messages) - SHOWN} more"] if len(messages) > SHOWN else []
+        wrapped = [line for one in [*messages[:SHOWN], *more] for line in wrap(one, 114, subsequent_indent="  ")]
+        lines += [f"{fault} (exit {code}):\n", *(f"    {line}" for line in wrapped), ""]
     return "\n".join(lines).rstrip() + "\n"
 
 
-def _provoked(fault: Fault) -> tuple[int, list[str]]:
+def _codes(messages: Sequence[str]) -> list[str]:
+    return list(dict.fromkeys(message.partition("[")[2].partition("]")[0] for message in messages))
+
+
+def _provoked(fault: Fault) -> tuple[int, str]:
+    specs = {TEACHER: (TEACHER,), SHARED: (TEACHER, SHARED), CHAT: (CHAT,)}[fault.run]
+    copied = [path for path in COPIED if path.rpartition("/")[2][:-5] not in {TEACHER, SHARED, CHAT} - {*specs}]
+    return provoked(copied, {"specs/profiles/demo.yaml": PROFILE}, fault.changes, ("run", fault.run))
+
+
+def provoked(
+    copied: Sequence[str], written: Mapping[str, str], changes: Sequence[Change], call: Sequence[str]
+) -> tuple[int, str]:
+    """A project of copied and written files with a fault in it: the exit code of compiling it, or else of a call."""
     with tempfile.TemporaryDirectory() as name, _inside(Path(name)) as root:
-        for path in COPIED:
+        for path in copied:
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / path, root / path)
-        (root / "specs/profiles/demo.yaml").write_text(PROFILE)
-        other = CHAT if fault.run == TEACHER else TEACHER
-        (root / f"specs/{other}.yaml").unlink()
-        for path, change in fault.changes:
+        for path, text in written.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text)
+        for path, change in changes:
             text = change((root / path).read_text("utf-8"))
             (root / path).write_bytes(text.encode("utf-8", "surrogateescape"))
         code, said = _called("compile")
-        if code == 0:
-            code, said = _called("run", fault.run)
-    told = list(_told(said))
-    more = [f"and {len(told) - SHOWN} more"] if len(told) > SHOWN else []
-    return code, [line for one in [*told[:SHOWN], *more] for line in wrap(one, 114, subsequent_indent="  ")]
+        return (code, said) if code or not call else _called(*call)
 
 
-def _told(said: str) -> Iterator[str]:
-    """Every message, and the line that it is about."""
+def _messages(said: str) -> Iterator[str]:
+    """Every error, or where there is none every warning, with the line that it is about and the way out."""
     lines = said.splitlines()
+    kinds = ("error[",) if any(line.startswith("error[") for line in lines) else ("warning[",)
     for number, line in enumerate(lines):
-        if line.startswith("error["):
-            where = lines[number + 1].partition("-->")[2].strip() if number + 1 < len(lines) else ""
-            yield line + (f" --> {where}" if where else "")
+        if line.startswith(kinds):
+            end = next((at for at, other in enumerate(lines[number:], number) if not other.strip()), len(lines))
+            block = [other.strip() for other in lines[number + 1 : end]]
+            places = [f" {other}" for other in block if other.startswith("--> ")]
+            hints = [f"; {other[2:]}" for other in block if other.startswith("= ")]
+            yield "".join([line, *places[:1], *hints])
 
 
 def _called(*arguments: str) -> tuple[int, str]:

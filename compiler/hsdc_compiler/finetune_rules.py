@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from math import ceil
 
 from hsdc_compiler import adapter_rules, prompt_rules
 from hsdc_compiler.faults import fault
 from hsdc_compiler.node import Node
 from hsdc_schemas.errors import Diagnostic, did_you_mean
 from hsdc_schemas.finetuning import FinetuneExperiment
+from hsdc_schemas.manifest import Input
 from hsdc_schemas.prompting import TextAnswer
+from hsdc_schemas.spec import Execution
 
 
 def splits(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]:
@@ -47,6 +50,25 @@ def answers(experiment: FinetuneExperiment, tree: Node) -> Iterator[Diagnostic]:
         message = f"the rows have no field '{form.field}' to learn answers from"
         hint = did_you_mean(form.field, fields) or "declare it under 'fields' of the data set"
         yield fault(tree, "E731", message, ("prompt", "format", "field"), hint)
+
+
+def warmed(
+    experiment: FinetuneExperiment, inputs: Sequence[Input], execution: Execution, tree: Node
+) -> Iterator[Diagnostic]:
+    """The warm-up ends before the training does, as far as the number of rows is known."""
+    training, name = experiment.training, f"dataset.{experiment.evaluation.train_split}"
+    rows = next((item.rows for item in inputs if item.name == name), None)
+    if not rows:
+        return
+    limits = execution.limits
+    epochs = min(training.epochs, limits.epochs or training.epochs)
+    steps = ceil(min(rows, limits.rows or rows) / training.rows_per_step) * epochs
+    steps = min(steps, limits.steps or steps)
+    if training.schedule.warmup_steps >= steps:
+        warmup = training.schedule.warmup_steps
+        message = f"the rate never reaches its peak: {warmup} steps of warm-up, and the training has {steps}"
+        path = ("training", "schedule", "warmup_steps")
+        yield fault(tree, "W741", message, path, "write 'warmup_ratio', or train for longer")
 
 
 RULES: tuple[Callable[[FinetuneExperiment, Node], Iterator[Diagnostic]], ...] = (

@@ -288,7 +288,8 @@ def _lock_and_lower(
     if faults:
         session.faults += faults
         return None
-    session.faults += locked(side.experiment, inputs, side.tree, session.locker.modules)
+    execution = session.profile.execution
+    session.faults += locked(side.experiment, inputs, execution, side.tree, session.locker.modules)
     lowering, emitter = tools
     manifest = lowering.lower(found.ready, inputs)
     entries = run.document.node.value
@@ -309,7 +310,7 @@ def _lock_and_lower(
         found.factors,
         declared.value if declared is not None else None,
         run.parent if parent is not None and parent.ready.essence == found.ready.essence else None,
-        profile_method(side.experiment, session.profile.execution),
+        profile_method(side.experiment, execution),
         texts,
         stale,
         tuple(changes(old, manifest.typed(), side.tree)) if old is not None else (),

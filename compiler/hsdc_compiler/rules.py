@@ -132,11 +132,14 @@ def gates(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 def locked(
     experiment: Experiment,
     inputs: Sequence[Input],
+    execution: Execution,
     tree: Node,
     modules: Callable[[Experiment, Sequence[Input]], Sequence[str] | None],
 ) -> Iterator[Diagnostic]:
     """What only the locked inputs tell; `modules` reads those of the model."""
     yield from _unresolved(experiment, inputs, tree)
+    if experiment.kind == "finetune":
+        yield from finetune_rules.warmed(experiment, inputs, execution, tree)
     if experiment.kind == "prompt" or experiment.kind == "data" or experiment.adapter is None:
         return
     if (names := modules(experiment, inputs)) is not None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from hsdc_runtime.store import Damaged, Store
 from hsdc_schemas.answers import Answers, load_answers
+from hsdc_schemas.encoder import Evaluation
 from hsdc_schemas.errors import Exit, HsdcError, fail
 from hsdc_schemas.gates import Gate, Verdict, evaluate, parse_gate
 from hsdc_schemas.judged import Judged
@@ -31,6 +32,28 @@ def verdicts(root: Path, manifest: Manifest, answers: Path) -> tuple[GateVerdict
     if any(gate.delta for gate in gates):
         before = _before(root, manifest, given, experiment.evaluation.against, background)
     return tuple(_verdict(gate, own, before) for gate in gates)
+
+
+def require_same_rows(manifest: Manifest, against: Manifest) -> None:
+    """HsdcError (E820) where it is plain, before anything is run, that the two are scored on other rows."""
+    numbers = [_scored(item) for item in (manifest, against)]
+    if None not in numbers and numbers[0] != numbers[1]:
+        message = f"'{manifest.run}' is scored on {numbers[0]:,} rows, and '{against.run}', which its gates are held"
+        hint = "score both on the same rows, or take 'against' out"
+        raise fail("E820", Exit.POLICY, f"{message} against, on {numbers[1]:,}", None, hint)
+
+
+def _scored(manifest: Manifest) -> int | None:
+    """How many rows are scored, as far as the manifest tells."""
+    experiment = manifest.experiment
+    if isinstance(experiment, DataExperiment):
+        return None
+    evaluation = experiment.evaluation
+    split = evaluation.score_split if isinstance(evaluation, Evaluation) else evaluation.split
+    named = f"subset.{experiment.subset}" if experiment.subset else f"dataset.{split}"
+    rows = next((item.rows for item in manifest.inputs if item.name == named), None)
+    limit = manifest.execution.limits.rows
+    return rows if rows is None or limit is None else min(rows, limit)
 
 
 def _before(

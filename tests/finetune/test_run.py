@@ -81,6 +81,20 @@ def test_before_is_the_plain_model_bit_by_bit(finished: Path, fresh: Path) -> No
     assert tuned["rank"].outputs["rankings"].digest != tuned["rank_adapter"].outputs["rankings"].digest
 
 
+def test_gates_are_not_held_against_other_rows(fresh: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which is seen before anything is trained."""
+    spec = (fresh / "specs/tune.yaml").read_text()
+    asked = re.sub(r"(?ms)^(adapter|training|evaluation):.*?(?=^\w|\Z)", "", spec) + "evaluation: {split: validation}\n"
+    (fresh / "specs/asked.yaml").write_text(asked.replace("run: tune", "run: asked").replace("finetune", "prompt"))
+    (fresh / "specs/tune.yaml").write_text(spec.replace("evaluation:\n", "evaluation:\n  against: asked\n"))
+    assert main(["compile"]) == 0
+    assert main(["run", "tune"]) == 3
+    told = " ".join(capsys.readouterr().err.split())
+    assert "E820" in told
+    assert "'tune' is scored on 24 rows, and 'asked', which its gates are held against, on 12" in told
+    assert "started" not in told
+
+
 def test_both_answer_the_same_rows_and_gates_are_held_against_the_base(finished: Path) -> None:
     record = record_of(finished)
     answers = load_answers(output(finished, "score", "answers"), "the answers")

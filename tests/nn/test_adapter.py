@@ -15,6 +15,7 @@ import pytest
 import tiny_causal
 import torch
 from peft import PeftModel
+from safetensors.torch import save_file
 from torch.nn import functional as F
 from transformers import AutoModelForCausalLM
 
@@ -279,6 +280,14 @@ def test_targets_that_the_model_does_not_have(folder: Path) -> None:
         assert found.code == "E736"
         assert f"'{odd}'" in found.message
         assert "q_proj" in found.hint
+
+
+def test_an_adapter_of_another_shape_does_not_fit(folder: Path, tmp_path: Path) -> None:
+    save_file(published(attach(pretrained_causal(folder, Execution()), lora())), tmp_path / "adapter.safetensors")
+    for other in (lora(r=8), lora(targets=("q_proj",))):
+        with pytest.raises(HsdcError, match="the adapter does not fit the model") as raised:
+            put_on(pretrained_causal(folder, Execution()), other, tmp_path / "adapter.safetensors")
+        assert [found.code for found in raised.value.diagnostics] == ["E441"]
 
 
 @pytest.mark.parametrize(
