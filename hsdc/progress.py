@@ -134,7 +134,8 @@ def _made(event: StageFinished) -> str:
     if "padded_tokens" in facts:
         rate = facts["real_tokens"] / event.seconds if event.seconds else 0
         padding = facts["padded_tokens"] / max(1, facts["real_tokens"])
-        more = f"  {facts['steps']} steps, {rate:,.0f} tokens/s, {padding:.2f} padded per real token"
+        kind = "padded" if padding >= 1 else "computed"  # packed rows have what all begin with once
+        more = f"  {facts['steps']} steps, {rate:,.0f} tokens/s, {padding:.2f} {kind} per real token"
         return more + f", best epoch {facts['best_epoch']}"
     if "spent" in facts:
         more = f"  {facts['asked']} asked, {facts['kept']} known, {sum(facts['retries'].values())} tried again"

@@ -242,7 +242,7 @@ EXAMPLES = Stage(
 )
 TRAIN_ADAPTER = Stage(
     "train",
-    revision=2,
+    revision=3,
     sections=(
         "experiment.adapter",
         "experiment.training",

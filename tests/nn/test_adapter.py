@@ -82,9 +82,24 @@ def alone(model: Any, data: Examples, row: int) -> torch.Tensor:
     return F.cross_entropy(logits, tokens[int(data.starts[row]) :], reduction="sum")
 
 
+def begun(data: Examples, tokens: list[int]) -> Examples:
+    """The same rows, each after the same tokens."""
+    rows = [np.concatenate([np.array(tokens, dtype=np.int32), data.of(row)]) for row in range(len(data))]
+    return Examples(
+        data.ids,
+        np.concatenate(rows),
+        data.offsets + len(tokens) * np.arange(len(data) + 1),
+        data.starts + len(tokens),
+    )
+
+
+@pytest.mark.parametrize("beginning", [[], [9, 40, 41, 9, 77]])
 @pytest.mark.parametrize("packing", [False, True])
-def test_a_step_is_the_mean_over_its_supervised_tokens_however_it_is_cut(folder: Path, packing: bool) -> None:
-    data, rows = examples(12), np.arange(12)[::-1].copy()
+def test_a_step_is_the_mean_over_its_supervised_tokens_however_it_is_cut(
+    folder: Path, packing: bool, beginning: list[int]
+) -> None:
+    data, rows = begun(examples(12), beginning), np.arange(12)[::-1].copy()
+    assert data.shared == len(beginning)
     plain = learner(folder, data)
     expected = sum(alone(plain.model, data, row) for row in range(12)) / int(data.supervised.sum())
     expected.backward()
@@ -96,7 +111,8 @@ def test_a_step_is_the_mean_over_its_supervised_tokens_however_it_is_cut(folder:
         step = take_step(one, rows, 0, 0, 1)
         assert step.loss == pytest.approx(float(expected), rel=1e-5)
         assert (step.rows, step.real_tokens) == (12, len(data.tokens))
-        assert (step.padded_tokens == step.real_tokens) or not packing
+        computed = len(data.tokens) - (12 - batches[-1]) * len(beginning)
+        assert step.padded_tokens == computed or not packing
         for name, parameter in trained(one.model).items():
             torch.testing.assert_close(parameter.grad, wanted[name], rtol=1e-3, atol=1e-6)
     assert batches[0] == 12 > batches[1] > batches[2] == 1
@@ -124,6 +140,16 @@ def test_batches_hold_every_supervised_token_once() -> None:
         line, number = batch.at.unbind(1)
         assert batch.tokens[line, batch.keep[number] + 1].tolist() == expected.tolist()
     assert [len(part) for part in packs(np.arange(4), np.array([3, 3, 9, 1]), 6)] == [2, 1, 1]
+    assert [len(part) for part in packs(np.arange(4), np.array([2, 2, 8, 1]), 6, shared=1)] == [2, 1, 1]
+
+
+def test_what_all_rows_begin_with_ends_before_the_last_token_of_a_prompt() -> None:
+    """What comes after it is told by a token of the row's own."""
+    tokens = np.array([1, 2, 3, 7, 1, 2, 3, 8, 1, 2, 4], dtype=np.int32)
+    assert Examples(("a", "b"), tokens[:8], np.array([0, 4, 8]), np.array([3, 3])).shared == 2
+    assert Examples(("a", "b"), tokens, np.array([0, 4, 11]), np.array([3, 3])).shared == 2
+    assert Examples(("a", "b"), tokens[:8], np.array([0, 4, 8]), np.array([1, 3])).shared == 0
+    assert Examples(("a",), tokens[:4], np.array([0, 4]), np.array([3])).shared == 2
 
 
 def test_nothing_to_learn_is_refused() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hsdc_runtime.nn.checkpoint import restore_trained, trained, trained_weights
-from hsdc_runtime.nn.examples import Batch, Examples, packed, packs, padded
+from hsdc_runtime.nn.examples import SHARED, Batch, Examples, packed, packs, padded
 from hsdc_runtime.nn.group import ALONE, Group
 from hsdc_runtime.nn.optimizer import clip
 from hsdc_runtime.nn.sampling import micro_batches
@@ -47,18 +47,23 @@ class AdapterLearner:
 
         So it does not matter how the step is cut into micro-batches.
         """
-        lengths = self.data.lengths
         batches = self._cut(self.data, rows)
-        real, supervised = int(lengths[rows].sum()), int(self.data.supervised[rows].sum())
-        shape = [(1, int(lengths[part].sum())) if self.training.packing else _shape(lengths[part]) for part in batches]
+        real, supervised = int(self.data.lengths[rows].sum()), int(self.data.supervised[rows].sum())
+        shape = [self._shape(part) for part in batches]
         backward = partial(self._backward, supervised=supervised)
         return Portion(batches, backward, real, sum(lines * longest for lines, longest in shape))
 
     def _cut(self, examples: Examples, rows: np.ndarray) -> list[np.ndarray]:
         budget = self.training.tokens_per_micro_batch
         if self.training.packing:
-            return packs(rows, examples.lengths, budget)
+            return packs(rows, examples.own, budget, examples.shared)
         return micro_batches(rows, examples.lengths, budget)
+
+    def _shape(self, rows: np.ndarray) -> tuple[int, int]:
+        """Lines and columns of a micro-batch."""
+        if self.training.packing:
+            return 1, self.data.shared + int(self.data.own[rows].sum())
+        return len(rows), int(self.data.lengths[rows].max())
 
     def _backward(self, part: np.ndarray, *, supervised: int) -> Share:
         losses = self._losses(self.data, part) / supervised
@@ -110,14 +115,10 @@ class AdapterLearner:
 def attention(batch: Batch, dtype: torch.dtype) -> Tensor:
     """What a batch's tokens see: a mask of tokens [B, T], or where rows are packed what is added to the scores.
 
-    Packed, it is [1, 1, T, T]: 0 where a token sees another, of its own row and not behind it, else -infinity.
+    Packed, it is [1, 1, T, T]: 0 where a token sees another, of its row or of all and not behind it, else -infinity.
     """
     if not batch.packed:
         return batch.mask
     row, position = batch.mask[0], batch.positions[0]
-    seen = (row[:, None] == row) & (position[:, None] >= position)
+    seen = ((row[:, None] == row) | (row == SHARED)) & (position[:, None] >= position)
     return torch.zeros(seen.shape, dtype=dtype).masked_fill_(~seen, -torch.inf)[None, None]
-
-
-def _shape(lengths: np.ndarray) -> tuple[int, int]:
-    return len(lengths), int(lengths.max())

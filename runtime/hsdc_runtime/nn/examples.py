@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 from torch import Tensor
 
 FIELDS = ("tokens", "offsets", "starts")
+SHARED = -1  # in place of a row's number: a token that all rows begin with
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,19 @@ class Examples:
         """Tokens of each row's answer, int64 [N]."""
         return self.lengths - self.starts
 
+    @cached_property
+    def shared(self) -> int:
+        """How many tokens all rows begin with; the last one before an answer is each row's own."""
+        most = int(self.starts.min()) - 1
+        beginnings = self.tokens[self.offsets[:-1, None] + np.arange(most)]
+        other = (beginnings != beginnings[0]).any(axis=0)
+        return int(other.argmax()) if other.any() else most
+
+    @property
+    def own(self) -> np.ndarray:
+        """Tokens of each row without those that all begin with, int64 [N]."""
+        return self.lengths - self.shared
+
     def of(self, row: int) -> np.ndarray:
         """The tokens of a row."""
         return self.tokens[self.offsets[row] : self.offsets[row + 1]]
@@ -59,9 +73,9 @@ class Examples:
 class Batch:
     """Rows in one pass: tokens [B, T] with their positions, a mask, and what is looked up in the logits.
 
-    `mask` is 1 where a token is [B, T], or where rows are packed the row that each token is of [1, T]. The logits after
-    column `keep[i]` are asked for; `at` [S, 2] are the line of the batch and the number in `keep` of each supervised
-    token, and `targets` [S] these tokens, row by row.
+    `mask` is 1 where a token is [B, T], or where rows are packed the row that each token is of [1, T], SHARED where it
+    is of all of them. The logits after column `keep[i]` are asked for; `at` [S, 2] are the line of the batch and the
+    number in `keep` of each supervised token, and `targets` [S] these tokens, row by row.
     """
 
     tokens: Tensor
@@ -85,12 +99,14 @@ def padded(examples: Examples, rows: np.ndarray, pad_id: int) -> Batch:
 
 
 def packed(examples: Examples, rows: np.ndarray) -> Batch:
-    """All rows in one line, one behind the other, each from position 0."""
-    lengths = examples.lengths[rows]
-    tokens = np.concatenate([examples.of(row) for row in rows.tolist()]).astype(np.int64)
-    owner = np.repeat(np.arange(len(rows)), lengths)
-    positions = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-    column = np.nonzero(positions >= np.repeat(examples.starts[rows], lengths))[0]
+    """All rows in one line, one behind the other, each from its position on; what all begin with is there once."""
+    shared, own = examples.shared, examples.own[rows]
+    beginning = examples.of(int(rows[0]))[:shared]
+    tokens = np.concatenate([beginning, *(examples.of(row)[shared:] for row in rows.tolist())]).astype(np.int64)
+    owner = np.repeat(np.arange(SHARED, len(rows)), [shared, *own])
+    positions = np.arange(len(tokens)) - np.repeat([0, *np.cumsum(own) - own], [shared, *own])
+    answers = np.repeat([len(tokens), *examples.starts[rows]], [shared, *own])
+    column = np.nonzero(positions >= answers)[0]
     return _batch(tokens[None], positions[None], owner[None], np.zeros_like(column), column, True)
 
 
@@ -103,14 +119,17 @@ def _batch(
     return Batch(*(torch.from_numpy(np.array(array)) for array in arrays), packed)
 
 
-def packs(rows: np.ndarray, lengths: np.ndarray, budget: int) -> list[np.ndarray]:
-    """The rows of a step, in their order, in packs of at most `budget` tokens, save that a row alone may exceed it."""
-    cuts, filled = [0], 0
+def packs(rows: np.ndarray, own: np.ndarray, budget: int, shared: int = 0) -> list[np.ndarray]:
+    """The rows of a step, in their order, in packs of at most `budget` tokens, save that a row alone may exceed it.
+
+    `own` are the tokens of each row, besides the shared ones that every pack has.
+    """
+    cuts, filled = [0], shared
     for number, row in enumerate(rows.tolist()):
-        if number > cuts[-1] and filled + lengths[row] > budget:
+        if number > cuts[-1] and filled + own[row] > budget:
             cuts.append(number)
-            filled = 0
-        filled += int(lengths[row])
+            filled = shared
+        filled += int(own[row])
     return np.split(rows, cuts[1:])
 
 
