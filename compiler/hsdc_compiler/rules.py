@@ -137,7 +137,7 @@ def locked(
     modules: Callable[[Experiment, Sequence[Input]], Sequence[str] | None],
 ) -> Iterator[Diagnostic]:
     """What only the locked inputs tell; `modules` reads those of the model."""
-    yield from _unresolved(experiment, inputs, tree)
+    yield from _unresolved(experiment, inputs, execution, tree)
     if experiment.kind == "finetune":
         yield from finetune_rules.warmed(experiment, inputs, execution, tree)
     if experiment.kind == "prompt" or experiment.kind == "data" or experiment.adapter is None:
@@ -146,7 +146,9 @@ def locked(
         yield from adapter_rules.adaptable(experiment.adapter, names, tree)
 
 
-def _unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> Iterator[Diagnostic]:
+def _unresolved(
+    experiment: Experiment, inputs: Iterable[Input], execution: Execution, tree: Node
+) -> Iterator[Diagnostic]:
     """Gates that so many rows cannot tell from their bound."""
     if experiment.kind == "data" or not experiment.evaluation.gates:
         return
@@ -154,6 +156,7 @@ def _unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> 
     split = evaluation.score_split if isinstance(evaluation, Evaluation) else evaluation.split
     named = f"subset.{experiment.subset}" if experiment.subset else f"dataset.{split}"
     rows = next((item.rows for item in inputs if item.name == named), None)
+    rows = min(rows, execution.limits.rows or rows) if rows else None
     heads = {name: labels for name, (_, labels) in experiment.tasks.items()}
     written = tree.at(("evaluation", "gates"))
     for position, text in enumerate(evaluation.gates):
@@ -164,7 +167,7 @@ def _unresolved(experiment: Experiment, inputs: Iterable[Input], tree: Node) -> 
             yield fault(
                 node,
                 "W724",
-                f"{rows} rows cannot resolve this gate: {need.message}",
+                f"{rows:,} rows cannot resolve this gate: {need.message}",
                 (),
                 "ask for more, or score more rows",
             )

@@ -145,7 +145,7 @@ def reasons(run: Compiled) -> tuple[str, ...]:
     if run.changes:
         return tuple(change.line() for change in run.changes)
     if any(path.endswith(".lock.json") for path in run.stale):
-        return ("there is no intact manifest; hsdc compile writes one",)
+        return ("there is no intact manifest",)
     return ("only its provenance (titles, notes, places in the specs) changes",)
 
 

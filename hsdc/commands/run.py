@@ -19,13 +19,12 @@ from hsdc.terminal import show_diagnostics, without_secrets
 from hsdc_runtime.inputs import MADE, verify_inputs
 from hsdc_runtime.plan import on_processes
 from hsdc_runtime.run import Outcome, finished_record, run
-from hsdc_runtime.verdicts import require_same_rows
+from hsdc_runtime.verdicts import held_against, require_same_rows
 from hsdc_runtime.work import Busy, Interrupted
 from hsdc_schemas.digests import short
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, fail, gravest
 from hsdc_schemas.factors import essence
 from hsdc_schemas.kinds import profile_method
-from hsdc_schemas.making import DataExperiment
 from hsdc_schemas.manifest import Manifest, load_sealed
 from hsdc_schemas.places import manifest_path
 from hsdc_schemas.record import Record
@@ -112,21 +111,8 @@ def _due(root: Path, options: argparse.Namespace) -> tuple[tuple[Manifest, ...],
     # A run that is only compared with needs its record, not its store: the record may be from another machine.
     due = {item.run for item in manifests if item.run in asked or not _finished(root, item)}
     due |= {run for item in manifests if item.run in due for run in _makers(item)}  # of these the rows are needed
-    _require_same_rows([item for item in manifests if item.run in due], manifests)
+    require_same_rows([item for item in manifests if item.run in due], manifests)
     return manifests, tuple(item for item in manifests if item.run in due)
-
-
-def _require_same_rows(due: Sequence[Manifest], every: Sequence[Manifest]) -> None:
-    """No run begins whose gates are held against a run that answers about other rows."""
-    named = {item.run: item for item in every}
-    for manifest in due:
-        if (against := _against(manifest)) in named:
-            require_same_rows(manifest, named[against])
-
-
-def _against(manifest: Manifest) -> str | None:
-    experiment = manifest.experiment
-    return None if isinstance(experiment, DataExperiment) else experiment.evaluation.against
 
 
 def _finished(root: Path, manifest: Manifest) -> Record | None:
@@ -197,7 +183,7 @@ def _stands_on(root: Path, profile: str, name: str) -> list[str]:
         return []
     makers = _makers(manifest)
     claim = manifest.reproduces.run if manifest.reproduces is not None else None
-    return [run for run in (*makers, claim, _against(manifest)) if run is not None]
+    return [run for run in (*makers, claim, held_against(manifest)) if run is not None]
 
 
 def _makers(manifest: Manifest) -> list[str]:
@@ -218,7 +204,7 @@ def _manifest(root: Path, profile: str, name: str) -> Manifest:
 def _require_fresh(root: Path, profile: str, names: list[str]) -> None:
     """What `hsdc compile --check` says of these runs must be yes; an input that changed is exit 4 here."""
     from hsdc.commands.compile import reasons, require_inside
-    from hsdc_compiler.pipeline import compile_project
+    from hsdc_compiler.pipeline import DEFAULT_PROFILE, compile_project
 
     require_inside(root, profile)
     compilation = compile_project(root, names, profile=profile, check_only=True)
@@ -236,7 +222,8 @@ def _require_fresh(root: Path, profile: str, names: list[str]) -> None:
             faults.append(Diagnostic("E415", Exit.ENVIRONMENT, message, None, hint))
         if others:
             message = f"'{compiled.name}' is stale: {'; '.join(others)}"
-            faults.append(Diagnostic("E505", Exit.NO, message, None, "hsdc compile"))
+            hint = "hsdc compile" + (f" --profile {profile}" if profile != DEFAULT_PROFILE else "")
+            faults.append(Diagnostic("E505", Exit.NO, message, None, hint))
     if gravest(faults) is not Exit.DONE:
         raise HsdcError(faults)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from hsdc_runtime.store import Damaged, Store
@@ -34,13 +35,22 @@ def verdicts(root: Path, manifest: Manifest, answers: Path) -> tuple[GateVerdict
     return tuple(_verdict(gate, own, before) for gate in gates)
 
 
-def require_same_rows(manifest: Manifest, against: Manifest) -> None:
-    """HsdcError (E820) where it is plain, before anything is run, that the two are scored on other rows."""
-    numbers = [_scored(item) for item in (manifest, against)]
-    if None not in numbers and numbers[0] != numbers[1]:
-        message = f"'{manifest.run}' is scored on {numbers[0]:,} rows, and '{against.run}', which its gates are held"
-        hint = "score both on the same rows, or take 'against' out"
-        raise fail("E820", Exit.POLICY, f"{message} against, on {numbers[1]:,}", None, hint)
+def held_against(manifest: Manifest) -> str | None:
+    """The run that a run's differences are taken against, if it names one."""
+    experiment = manifest.experiment
+    return None if isinstance(experiment, DataExperiment) else experiment.evaluation.against
+
+
+def require_same_rows(due: Iterable[Manifest], every: Iterable[Manifest]) -> None:
+    """HsdcError (E820) where it is plain before anything is run that gates would be held against other rows."""
+    named = {manifest.run: manifest for manifest in every}
+    for manifest in due:
+        other = named.get(held_against(manifest) or "")
+        numbers = [_scored(item) for item in (manifest, other) if item is not None]
+        if len(numbers) == 2 and None not in numbers and numbers[0] != numbers[1]:
+            message = f"'{manifest.run}' is scored on {numbers[0]:,} rows, and '{held_against(manifest)}', which its"
+            message += f" gates are held against, on {numbers[1]:,}"
+            raise fail("E820", Exit.POLICY, message, None, "score both on the same rows, or take 'against' out")
 
 
 def _scored(manifest: Manifest) -> int | None:

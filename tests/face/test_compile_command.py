@@ -256,7 +256,7 @@ def test_a_manifest_that_was_edited_is_written_anew(project: Path, capsys: pytes
     replaced(path, '"epochs":3', '"epochs":4')
     code, out, _ = hsdc(capsys, "compile", "--check")
     assert code == 1
-    assert "stale: parent\n  there is no intact manifest; hsdc compile writes one" in out
+    assert "stale: parent\n  there is no intact manifest" in out
     assert hsdc(capsys, "compile")[0] == 0
     assert {path: data for path, (data, _) in generated(project).items()} == before
 
