@@ -288,9 +288,8 @@ def _lock_and_lower(
     if faults:
         session.faults += faults
         return None
-    execution = session.profile.execution
+    (lowering, emitter), execution = tools, session.profile.execution
     session.faults += locked(side.experiment, inputs, execution, side.tree, session.locker.modules)
-    lowering, emitter = tools
     manifest = lowering.lower(found.ready, inputs)
     entries = run.document.node.value
     prose = {key: str(entries[key].value) for key in ("title", "why", "notes") if key in entries}

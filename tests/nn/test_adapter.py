@@ -140,16 +140,6 @@ def test_batches_hold_every_supervised_token_once() -> None:
         line, number = batch.at.unbind(1)
         assert batch.tokens[line, batch.keep[number] + 1].tolist() == expected.tolist()
     assert [len(part) for part in packs(np.arange(4), np.array([3, 3, 9, 1]), 6)] == [2, 1, 1]
-    assert [len(part) for part in packs(np.arange(4), np.array([2, 2, 8, 1]), 6, shared=1)] == [2, 1, 1]
-
-
-def test_what_all_rows_begin_with_ends_before_the_last_token_of_a_prompt() -> None:
-    """What comes after it is told by a token of the row's own."""
-    tokens = np.array([1, 2, 3, 7, 1, 2, 3, 8, 1, 2, 4], dtype=np.int32)
-    assert Examples(("a", "b"), tokens[:8], np.array([0, 4, 8]), np.array([3, 3])).shared == 2
-    assert Examples(("a", "b"), tokens, np.array([0, 4, 11]), np.array([3, 3])).shared == 2
-    assert Examples(("a", "b"), tokens[:8], np.array([0, 4, 8]), np.array([1, 3])).shared == 0
-    assert Examples(("a",), tokens[:4], np.array([0, 4]), np.array([3])).shared == 2
 
 
 def test_nothing_to_learn_is_refused() -> None:
