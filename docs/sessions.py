@@ -167,7 +167,7 @@ HEAVY = (
     ),
     Session(
         "export",
-        "The adapter of a finished run for other software; a run that trains none has none.",
+        "The adapter of a finished run, or the rows of a data run, for other software; other runs have neither.",
         (Step("hsdc export run4 --to adapter", code=2),),
     ),
     Session(

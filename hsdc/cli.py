@@ -218,10 +218,12 @@ def _sign(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _export(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = (
         "Write the adapter of a finished run as a folder that PeftModel.from_pretrained reads, with a card of its "
-        "figures and of the manifest that it comes from."
+        "figures and of the manifest that it comes from; or the rows of a finished data run, as JSON lines or "
+        "Parquet, with their card and Croissant metadata."
     )
-    parser = commands.add_parser("export", help="an adapter for other software", description=text, allow_abbrev=False)
-    parser.add_argument("run", metavar="RUN", type=_name, help="a finished run that has an adapter")
+    told = "an adapter or rows for other software"
+    parser = commands.add_parser("export", help=told, description=text, allow_abbrev=False)
+    parser.add_argument("run", metavar="RUN", type=_name, help="a finished run that has an adapter, or of kind data")
     _profile(parser)
     to = "a folder that is not there yet; may be left out with --push"
     parser.add_argument("--to", metavar="FOLDER", help=to)

@@ -90,6 +90,7 @@ examples:
   hsdc export lora_validation --to out/adapter       the adapter, its configuration and its card
   hsdc export lora_validation --to out/model --merge
   hsdc export lora_validation --push OWNER/NAME      with your own login there; a new repository is private
+  hsdc export po_distillation_data --to out/rows     the rows of a data run, their card and metadata
 """,
     "compare": """\
 examples:

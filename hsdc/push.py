@@ -59,8 +59,10 @@ def require_name(repository: str) -> None:
         raise fail("E000", Exit.SPEC, message, None, "write it as OWNER/NAME")
 
 
-def push(to: Hub, folder: Path, repository: str, message: str) -> Pushed:
+def push(to: Hub, folder: Path, repository: str, message: str, kind: str = "model") -> Pushed:
     """Put all files of a folder into a repository as one commit; a new repository is private.
+
+    `kind` is that of the repository, as the hub calls it: `model` or `dataset`.
 
     HsdcError (E553) where the hub cannot be reached or refuses; then it has all files or none.
     """
@@ -71,9 +73,9 @@ def push(to: Hub, folder: Path, repository: str, message: str) -> Pushed:
         api = HfApi(token=to.token, endpoint=to.endpoint)
         added = [CommitOperationAdd(path.relative_to(folder).as_posix(), path) for path in files]
         try:
-            api.create_repo(repository, private=True, exist_ok=True)
-            private = bool(api.model_info(repository).private)
-            commit = api.create_commit(repository, added, commit_message=message)
+            api.create_repo(repository, repo_type=kind, private=True, exist_ok=True)
+            private = bool(api.repo_info(repository, repo_type=kind).private)
+            commit = api.create_commit(repository, added, repo_type=kind, commit_message=message)
         except Exception as error:  # the client raises its own, its transport's and the system's errors
             told = f"the hub did not take it: {_first(error).replace(to.token, '…')}"
             raise _refused(told, "mend this and export again, to another folder") from None

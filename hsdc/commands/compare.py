@@ -29,6 +29,8 @@ def execute(options: argparse.Namespace) -> int:
     """Compare runs; exit 3 where they may not be compared as asked."""
     root = project_root(Path.cwd())
     runs = _named(root, options.profile, options.runs)
+    for name in runs:
+        _require_scores(root, options.profile, name.partition(":")[0])
     entrants = [_entrant(root, options.profile, name) for name in runs]
     if entrants[0].answers is None:
         message = f"there is nothing to compare with: '{entrants[0].name}' {entrants[0].reason}"
@@ -81,6 +83,14 @@ def _note_former(root: Path, profile: str, runs: list[str]) -> None:
             manifest = load_sealed(root / paths[0], paths[0], Manifest)
             if finished_record(root, manifest) is None:
                 print(f"note: the record of {run} is of a former manifest", file=sys.stderr)
+
+
+def _require_scores(root: Path, profile: str, run: str) -> None:
+    """HsdcError where a run is of a kind that answers nothing."""
+    path = manifest_path(profile, run)
+    if (root / path).exists() and load_sealed(root / path, path, Manifest).experiment.kind == "data":
+        hint = "compare runs that learn from its rows; hsdc export writes them, and hsdc diff says what a change does"
+        raise fail("E824", Exit.SPEC, f"'{run}' makes rows, which are not scored", None, hint)
 
 
 def _entrant(root: Path, profile: str, name: str) -> Entrant:

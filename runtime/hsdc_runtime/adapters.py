@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from hsdc_runtime.card import adapter_output, card
 from hsdc_runtime.environment import before_the_framework
 from hsdc_runtime.inputs import only_locked, verify_inputs
-from hsdc_runtime.run import finished_record
-from hsdc_runtime.store import STORE, Damaged, Store
+from hsdc_runtime.leaving import CARD, new_folder, outputs, require_finished, stored
+from hsdc_runtime.store import STORE
 from hsdc_schemas.encoder import EncoderExperiment
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.manifest import Manifest
-from hsdc_schemas.record import Artifact, Record
+from hsdc_schemas.record import Record
 
-WEIGHTS, CONFIG, CARD = "adapter_model.safetensors", "adapter_config.json", "README.md"
+WEIGHTS, CONFIG = "adapter_model.safetensors", "adapter_config.json"
 CLOSE = {"float32": 1e-3, "bfloat16": 0.5}  # what a merged model's logits may differ by, of numbers around ten
 
 
@@ -41,27 +41,17 @@ def export(
     there (E551), or a merged model says something else than the adapter (E552).
     """
     experiment = manifest.experiment
-    record = finished_record(root, manifest)
     if not isinstance(experiment, EncoderExperiment | FinetuneExperiment) or experiment.adapter is None:
-        message = f"'{manifest.run}' trains no adapter; its kind is {experiment.kind}"
-        raise fail("E550", Exit.SPEC, message, None, "name a run that has an adapter")
+        message = f"'{manifest.run}' trains no adapter and makes no rows; its kind is {experiment.kind}"
+        raise fail("E550", Exit.SPEC, message, None, "name a run that has an adapter, or one of kind data")
     if merge and isinstance(experiment, EncoderExperiment):
         message = f"'{manifest.run}' trains heads beside its adapter, for which a merged encoder has no place"
         raise fail("E550", Exit.SPEC, message, None, "publish the adapter with its heads: without --merge")
-    if record is None:
-        raise fail("E550", Exit.SPEC, f"'{manifest.run}' is not finished", None, f"hsdc run {manifest.run}")
-    if to.exists():
-        raise fail("E551", Exit.SPEC, f"'{to.name}' is there already", None, "name a folder that is not there yet")
-    to.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{to.name}.", dir=to.parent))
-    try:
+    record = require_finished(root, manifest)
+    with new_folder(to) as part:
         difference = _write(root, manifest, experiment, record, part, merge=merge, doing=doing)
         (part / CARD).write_text(card(manifest, record, difference), encoding="utf-8")
-        part.chmod(0o755)
-        part.rename(to)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-    return Exported(to, _outputs(record, "train")[adapter_output(experiment)].digest, difference)
+    return Exported(to, outputs(record, "train")[adapter_output(experiment)].digest, difference)
 
 
 def _write(
@@ -74,7 +64,7 @@ def _write(
     merge: bool,
     doing: Callable[[str], None],
 ) -> float | None:
-    adapter, config = (_object(root, record, "train", name) for name in (adapter_output(experiment), "config"))
+    adapter, config = (stored(root, record, "train", name) for name in (adapter_output(experiment), "config"))
     if not merge or isinstance(experiment, EncoderExperiment):
         shutil.copyfile(adapter, part / WEIGHTS)
         shutil.copyfile(config, part / CONFIG)
@@ -87,13 +77,13 @@ def _write(
     model = inputs.model
     with tempfile.TemporaryDirectory(dir=part.parent) as scratch:
         if experiment.model.gguf:
-            model = merging.unpacked(_object(root, record, "convert", "model"), Path(scratch, "model"))
+            model = merging.unpacked(stored(root, record, "convert", "model"), Path(scratch, "model"))
         difference = merging.merge(
             model,
             adapter,
             experiment.adapter,
             manifest.execution,
-            _object(root, record, "render", "prompts"),
+            stored(root, record, "render", "prompts"),
             part,
             remote_code=experiment.model.remote_code,
         )
@@ -101,15 +91,3 @@ def _write(
         message = f"the merged model differs from the adapter by {difference:.2g} in a logit"
         raise fail("E552", Exit.NO, message, None, "publish the adapter alone: without --merge")
     return difference
-
-
-def _outputs(record: Record, name: str) -> Mapping[str, Artifact]:
-    return next(stage.outputs for stage in record.stages if stage.name == name)
-
-
-def _object(root: Path, record: Record, stage: str, name: str) -> Path:
-    try:
-        return Store(root).take(_outputs(record, stage)[name].object)
-    except Damaged as damaged:
-        hint = f"hsdc run {record.run}"
-        raise fail("E436", Exit.ENVIRONMENT, f"{stage} of '{record.run}': {name}: {damaged}", None, hint) from None

@@ -162,7 +162,14 @@ def test_the_card_and_the_metadata_tell_what_is_there(tmp_path: Path) -> None:
         assert (file["sha256"], file["contentSize"]) == (sha256(data).hexdigest(), f"{len(data)} B")
     chat, rows = (record["field"] for record in told["recordSet"])
     assert [field["name"] for field in rows] == list(lines(made["rows.train"])[0])
-    assert {field["source"]["extract"]["jsonPath"] for field in chat} == {"$.messages[*].role", "$.messages[*].content"}
+    assert all(field["source"]["extract"] == {"column": field["name"]} for field in rows)
+    (messages,) = chat
+    assert (messages["name"], messages["repeated"]) == ("messages", True)
+    found = {field["name"]: field["source"] for field in messages["subField"]}
+    assert {name: source["transform"] for name, source in found.items()} == {
+        name: {"jsonPath": name} for name in lines(made["chat.train"])[0]["messages"][0]
+    }
+    assert all(source["extract"] == {"column": "messages"} for source in found.values())
     card = made["card"].read_text("utf-8")
     assert card.startswith("# Posts\n\nA | few <b>.\n\nLicence: MIT\n")
     assert "| normal | 2 (66.7 %) |" in card

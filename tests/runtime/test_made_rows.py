@@ -65,7 +65,7 @@ def made(compiled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     for name, text in (("made", MADE), ("learnt", LEARNT), ("datasets/made", DATASET)):
         (root / f"specs/{name}.yaml").write_text(text)
     lock = root / "locks/runtime.txt"
-    more = [f"{name}=={metadata.version(name)}" for name in ("jinja2", "msgspec", "pyarrow")]
+    more = [f"{name}=={metadata.version(name)}" for name in ("google-re2", "jinja2", "msgspec", "pyarrow")]
     lock.write_text(lock.read_text() + "\n".join(more) + "\n")
     monkeypatch.chdir(root)
     return root

@@ -22,6 +22,7 @@ CONTEXT = {
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
     "dct": "http://purl.org/dc/terms/",
+    "equivalentProperty": "cr:equivalentProperty",
     "examples": {"@id": "cr:examples", "@type": "@json"},
     "extract": "cr:extract",
     "field": "cr:field",
@@ -42,6 +43,7 @@ CONTEXT = {
     "regex": "cr:regex",
     "repeated": "cr:repeated",
     "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
     "sc": "https://schema.org/",
     "separator": "cr:separator",
     "source": "cr:source",
@@ -49,7 +51,7 @@ CONTEXT = {
     "transform": "cr:transform",
 }
 KINDS = {"text": "sc:Text", "number": "sc:Float", "integer": "sc:Integer", "truth": "sc:Boolean", "texts": "sc:Text"}
-MEDIA = {"jsonl": "application/jsonlines", "parquet": "application/vnd.apache.parquet"}
+MEDIA = {"jsonl": "application/jsonlines", "parquet": "application/x-parquet"}
 
 
 @dataclass(frozen=True)
@@ -193,12 +195,16 @@ def croissant(told: Told) -> bytes:
 
 def _records(file: File) -> dict[str, Any]:
     name = f"{file.output}/{file.split}"
-    fields = []
+    fields: dict[str, Any] = {}
     for path, kind in file.fields.items():
-        column = path.rpartition(".")[2]
-        extract = {"jsonPath": f"$.{path}"} if file.format == "jsonl" else {"column": column}
-        field = {"@type": "cr:Field", "@id": f"{name}/{column}", "name": column, "dataType": KINDS[kind]}
-        field["source"] = {"fileObject": {"@id": file.name}, "extract": extract}
-        fields.append({**field, "repeated": True} if kind == "texts" else field)
+        column, _, inner = path.partition(".")
+        made = {"@type": "cr:Field", "@id": f"{name}/{path.replace('.', '/')}", "name": inner or column}
+        source = {"fileObject": {"@id": file.name}, "extract": {"column": column}}
+        made |= {"dataType": KINDS[kind], "source": {**source, "transform": {"jsonPath": inner}} if inner else source}
+        if not inner:
+            fields[column] = {**made, "repeated": True} if kind == "texts" else made
+            continue
+        above = {"@type": "cr:Field", "@id": f"{name}/{column}", "name": column, "repeated": True, "subField": []}
+        fields.setdefault(column, above)["subField"].append(made)
     described = f"{file.rows} rows of the split {file.split}"
-    return {"@type": "cr:RecordSet", "@id": name, "name": name, "description": described, "field": fields}
+    return {"@type": "cr:RecordSet", "@id": name, "name": name, "description": described, "field": [*fields.values()]}

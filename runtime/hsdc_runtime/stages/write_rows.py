@@ -25,7 +25,7 @@ from hsdc_schemas.stages import typed
 
 OUTPUTS = {"rows": RowsOutput, "chat": ChatOutput, "pairs": PairsOutput}
 FIELDS = {
-    "chat": {"messages[*].role": "texts", "messages[*].content": "texts"},
+    "chat": {"messages.role": "text", "messages.content": "text"},
     "pairs": {"prompt": "text", "response": "text"},
 }
 SHOWN = 10
