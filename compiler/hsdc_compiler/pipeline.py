@@ -144,7 +144,7 @@ def _resolve_all(
 def _lower_all(
     session: _Session, layered: dict[str, Layered], resolved: dict[str, _Run], names: Iterable[str], *, check_only: bool
 ) -> list[Compiled]:
-    """The manifests of the runs whose inputs could be locked, in the order of the names."""
+    """The manifests of the runs whose inputs could be locked, and of those that make rows for them, by name."""
     lowering = Lowering(session.profile_name, session.profile.execution, session.packages)
     tools = lowering, Emitter(session.project.root, session.profile_name)
     done: dict[str, Compiled | None] = {}
@@ -158,7 +158,9 @@ def _lower_all(
         return done.get(name)
 
     session.locker.made = lambda name: found.manifest if (found := lowered(name)) is not None else None
-    return [run for name in names if (run := lowered(name)) is not None]
+    for name in names:
+        lowered(name)
+    return [run for name in sorted(done) if (run := done[name]) is not None]
 
 
 def _broken(session: _Session) -> bool:

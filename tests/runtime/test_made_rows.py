@@ -123,6 +123,12 @@ def test_another_filter_makes_the_dependent_run_stale_and_the_difference_says_so
     assert before["experiment_digest"] == after["experiment_digest"]
 
 
+def test_who_takes_rows_is_compiled_with_who_makes_them(made: Path, hsdc: Callable[..., Any]) -> None:
+    assert hsdc("compile", "learnt").code == 0
+    assert (made / "generated/demo/made.lock.json").exists()
+    assert hsdc("run", "learnt").code == 0
+
+
 def test_without_specs_the_rows_are_made_first_too(made: Path, hsdc: Callable[..., Any]) -> None:
     assert hsdc("compile").code == 0
     shutil.rmtree(made / "specs")

@@ -185,7 +185,7 @@ class _Writing:
         """HsdcError where rows are too long, or the result is not what is expected."""
         faults = self._faults
         if self._too_long > SHOWN:
-            faults.append(Diagnostic("E631", Exit.NO, f"{self._too_long - SHOWN:,} more rows are too long"))
+            faults.append(Diagnostic("E631", Exit.NO, f"{self._too_long:,} rows in all are too long"))
         values: dict[str, Counter[str]] = {}
         for tally in self.tallies.values():
             for column, counts in tally.shares().items():
