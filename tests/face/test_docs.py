@@ -31,7 +31,14 @@ from tests.schemas.test_editor_schemas import faults, kind_of
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```yaml ?(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-FOLDERS = {"run": "", "dataset": "datasets/", "model": "models/", "prompt": "prompts/", "profile": "profiles/"}
+FOLDERS = {
+    "run": "",
+    "dataset": "datasets/",
+    "corpus": "corpora/",
+    "model": "models/",
+    "prompt": "prompts/",
+    "profile": "profiles/",
+}
 
 
 class Example(NamedTuple):

@@ -230,7 +230,7 @@ def test_show_reads_back_to_the_manifest(capsys: pytest.CaptureFixture[str], mon
         shown = plain(parse("shown.yaml", text.encode()).plain())
         manifest = json.loads(lock.read_bytes())
         experiment = {key: item for key, item in shown.items() if key != "execution"}
-        for slot in [slot for slot in ("dataset", "model", "prompt") if experiment.get(slot) is not None]:
+        for slot in [slot for slot in SLOTS if experiment.get(slot) is not None]:
             experiment[slot] = {
                 key: item for key, item in experiment[slot].items() if key not in ("title", "notes", "license")
             }

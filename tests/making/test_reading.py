@@ -16,7 +16,8 @@ from pyarrow import parquet
 
 from hsdc_runtime.making.files import batches
 from hsdc_runtime.making.kept import batches_of
-from hsdc_runtime.making.shapes import Fittings, Rejected
+from hsdc_runtime.making.rejections import Rejected
+from hsdc_runtime.making.shapes import Fittings
 from hsdc_schemas.errors import HsdcError
 from hsdc_schemas.making import Shape
 from tests.making.bench import PLAIN, Bench, row, write
@@ -156,6 +157,21 @@ def test_a_fault_is_told_at_its_line(tmp_path: Path, line: str, code: str, told:
     assert told in fault.message
     made = Bench(tmp_path, {"rejects": {code: 1}}).run("read")["read"]
     assert made.facts["sources"]["all"] == {"read": 5, "kept": 4, "rejected": {code: 1}}
+
+
+def test_a_key_may_be_left_out_where_it_may_not_be_null(tmp_path: Path) -> None:
+    fields = {"id": {}, "text": {}, "more": {"required": False}, "most": {"required": False, "nullable": True}}
+    shape = Shape.model_validate({"fields": fields, "columns": {name: name for name in fields}})
+    given = [{"more": "x"}, {}, {"most": None}, {"more": None}]
+    write(tmp_path, [{"id": f"r{n}", "text": "t", **more} for n, more in enumerate(given)])
+    found = [
+        (batch.rows, [(line, fault.message) for line, fault in batch.rejected])
+        for batch in batches(
+            tmp_path / "rows.jsonl", "rows", "jsonl", Fittings({"s": shape}, ["s"], tuple(fields)), (shape,)
+        )
+    ]
+    rows = [("r0", "t", "x", None), ("r1", "t", None, None), ("r2", "t", None, None)]
+    assert found == [(rows, [(4, "'more' is null, not a text")])]
 
 
 def test_rejected_records_are_allowed_by_reason_and_count(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ from typing import Any, BinaryIO
 
 import msgspec
 
-from hsdc_runtime.making.shapes import EMPTY, ENCODING, NUL, Columns, Fittings, Rejected
+from hsdc_runtime.making.rejections import EMPTY, ENCODING, NUL, Rejected
+from hsdc_runtime.making.shapes import Columns, Fittings
 from hsdc_schemas.errors import Exit, Place, did_you_mean, fail
 from hsdc_schemas.making import FieldShape, Shape
 from hsdc_schemas.records import MAX_ROW_BYTES

@@ -13,34 +13,26 @@ from typing import Annotated, Any, Literal
 
 import msgspec
 
-from hsdc_schemas.errors import did_you_mean
+from hsdc_runtime.making.rejections import (
+    BROKEN,
+    EMPTY,
+    ENCODING,
+    MISSING,
+    NUL,
+    TYPE,
+    UNKNOWN,
+    Rejected,
+    UnmatchedError,
+    rejected,
+)
 from hsdc_schemas.making import FieldShape, Shape, Take
 from hsdc_schemas.patterns import finder
-from hsdc_schemas.records import shown
 
-UNKNOWN, MISSING, TYPE, VALUE, BROKEN, ENCODING, UNMATCHED = "E613", "E612", "E614", "E606", "E610", "E601", "E616"
-EMPTY, NUL = "E611", "E609"
 _TYPES: Mapping[str, Any] = {"text": str, "number": float, "integer": int, "truth": bool, "texts": list[str]}
 _ESCAPED_KEY = re.compile(rb'\\.[^"\\]*"[ \t\r\n]*:', re.DOTALL)
-_UNKNOWN = re.compile(r"unknown field `(.*)`$", re.DOTALL)
-_MISSING = re.compile(r"missing required field `(.*)`$", re.DOTALL)
-_ENUM = re.compile(r"^Invalid enum value '(.*)'$", re.DOTALL)
-_BOUND = re.compile(r"^Expected `\w+(?: \| null)?` (>=|<=) (\S+)$")
-_GOT = re.compile(r"^Expected `(.+)`, got `(\w+)`$")
-_KINDS = {"str": "a text", "float": "a number", "int": "a whole number", "bool": "a truth value", "array": "a list"}
-_KINDS |= {"object": "an object", "null": "null"}
 
 Value = Any
 Columns = tuple[Value, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Rejected:
-    """Why a record gives no row."""
-
-    code: str
-    message: str
-    hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -59,10 +51,6 @@ class Fitting:
     plain: bool
     keys: Mapping[bytes, int] | None
     known: tuple[str, ...]
-
-
-class UnmatchedError(Exception):
-    """A pattern finds nothing."""
 
 
 class Fittings:
@@ -111,7 +99,7 @@ class Fittings:
             try:
                 found = fitting.taken(read(fitting))
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UnmatchedError) as error:
-                faults.append((fitting.name, _rejected(error, fitting.known)))
+                faults.append((fitting.name, rejected(error, fitting.known)))
                 continue
             if any("\0" in value for value in found if type(value) is str):
                 return Rejected(NUL, "the record holds an escaped NUL character", "remove it")
@@ -171,7 +159,8 @@ def _fitting(name: str, shape: Shape, names: tuple[str, ...]) -> Fitting:
 
 def _taken(names: tuple[str, ...], shape: Shape, places: Mapping[str, str]) -> tuple[Callable[[Any], Columns], bool]:
     declared = [shape.columns[name] for name in names]
-    if len(names) > 1 and all(isinstance(item, str) for item in declared):  # the usual case, in one call
+    whole = all(field.required for field in shape.fields.values())
+    if whole and len(names) > 1 and all(isinstance(item, str) for item in declared):  # the usual case, in one call
         return attrgetter(*(places[str(path)] for path in declared)), True
     takes = [_take(item, places, name) for name, item in zip(names, declared, strict=True)]
     return lambda record: tuple(take(record) for take in takes), False
@@ -218,16 +207,16 @@ def _field(attribute: str, field: FieldShape) -> tuple[Any, ...]:
     kind = Literal[field.allowed] if field.allowed else _TYPES[field.type]
     if field.minimum is not None or field.maximum is not None:
         kind = Annotated[kind, msgspec.Meta(ge=field.minimum, le=field.maximum)]
-    if field.nullable or not field.required:
+    if field.nullable:
         kind = kind | None
-    return (attribute, kind) if field.required else (attribute, kind, None)
+    return (attribute, kind) if field.required else (attribute, kind | msgspec.UnsetType, msgspec.UNSET)
 
 
 def _take(taken: str | Take, places: Mapping[str, str], column: str) -> Callable[[Any], Value]:
     take = Take(path=taken) if isinstance(taken, str) else taken
     if take.path is None:
         return lambda _: take.value
-    get = attrgetter(places[take.path])
+    get = _present(attrgetter(places[take.path]))
     found = get if take.pattern is None else _matched(get, take.path, take.pattern, column)
     if not take.values:
         return found
@@ -238,6 +227,16 @@ def _take(taken: str | Take, places: Mapping[str, str], column: str) -> Callable
         return take.values.get(text, None if value is None else text)
 
     return changed
+
+
+def _present(get: Callable[[Any], Value]) -> Callable[[Any], Value]:
+    """A key that is not there is null to whoever takes it."""
+
+    def present(record: Any) -> Value:
+        value = get(record)
+        return None if value is msgspec.UNSET else value
+
+    return present
 
 
 def _matched(get: Callable[[Any], Value], path: str, pattern: str, column: str) -> Callable[[Any], Value]:
@@ -280,38 +279,3 @@ def _not_finite(value: Any, name: str = "") -> str | None:
         inner = (_not_finite(item, f"{name}.{key}" if name else str(key)) for key, item in value.items())
         return next((found for found in inner if found is not None), None)
     return name if type(value) is float and not math.isfinite(value) else None
-
-
-def _rejected(error: Exception, known: tuple[str, ...]) -> Rejected:
-    """The reason in the words of specs; what the decoder says names types and paths in its own."""
-    text = str(error)
-    if isinstance(error, UnmatchedError):
-        return Rejected(UNMATCHED, text)
-    if isinstance(error, UnicodeDecodeError) or "surrogate" in text:
-        return Rejected(ENCODING, "the record is not UTF-8", "save the file as UTF-8")
-    said, _, at = text.partition(" - at `$")
-    place = at.removesuffix("`").removeprefix(".")
-    where = f" in '{place}'" if place else ""
-    if not isinstance(error, msgspec.ValidationError):
-        why = said.removeprefix("JSON is malformed: ")
-        hint = "write one whole JSON object for each record; NaN and Infinity are no numbers of JSON"
-        return Rejected(BROKEN, f"the record is not valid JSON: {why}", hint)
-    if (found := _UNKNOWN.search(said)) is not None:
-        return Rejected(
-            UNKNOWN, f"the key {shown(found[1])} is not declared{where}", did_you_mean(found[1][:64], known)
-        )
-    if (found := _MISSING.search(said)) is not None:
-        return Rejected(MISSING, f"the key '{found[1]}' is missing{where}", "write every declared key, or null")
-    if (found := _ENUM.search(said)) is not None:
-        return Rejected(VALUE, f"'{place}' may not be {shown(found[1])}")
-    if (found := _BOUND.search(said)) is not None:
-        return Rejected(VALUE, f"'{place}' is not {found[1]} {float(found[2]):g}")
-    if (found := _GOT.search(said)) is not None:
-        wanted = " or ".join(_KINDS.get(kind, kind) for kind in found[1].split(" | "))
-        what = f"'{place}'" if place else "the record"
-        message = f"{what} is {_KINDS.get(found[2], found[2])}, not {wanted}"
-        list_of_all = "declare 'format: json' for a file that is one list" if found[2] == "array" and not place else ""
-        return Rejected(TYPE if place else EMPTY, message, list_of_all)
-    if said == "Number out of range":
-        return Rejected(TYPE, f"'{place}' is larger than numbers are")
-    return Rejected(TYPE, f"{said.replace('`', chr(39))[:200]}{where}")

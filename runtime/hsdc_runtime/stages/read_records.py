@@ -17,7 +17,8 @@ import numpy as np
 from hsdc_runtime.making.files import Batch, batches
 from hsdc_runtime.making.kept import Layout, batches_of
 from hsdc_runtime.making.likeness import repeated
-from hsdc_runtime.making.shapes import Columns, Fittings, Rejected, column_names, types
+from hsdc_runtime.making.rejections import Rejected
+from hsdc_runtime.making.shapes import Columns, Fittings, column_names, types
 from hsdc_runtime.work import Interrupted, Made, Work
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, Place, fail
 from hsdc_schemas.making import Shape, Source
