@@ -88,8 +88,9 @@ def types(experiment: DataExperiment, tree: Node) -> Iterator[Diagnostic]:
     for slot, column in (("id", experiment.id), ("text", experiment.text)):
         if found.get(column, "text") in (*NUMBERS, "truth"):
             message = f"'{column}' holds {_KINDS[found[column]]}, and no texts"
-            shape = next(name for name, shape in experiment.corpus.shapes.items() if column in shape.columns)
-            place = (slot,) if tree.at((slot,)) is not None else ("corpus", "shapes", shape, "columns", column)
+            first = next(name for name, shape in experiment.corpus.shapes.items() if column in shape.columns)
+            taken: Path = ("corpus", "shapes", first, "columns", column)
+            place = (slot,) if tree.at((slot,)) is not None else taken
             hint = f"name a column of texts, or take it as a text: {column}: {{path: …, pattern: '(.+)'}}"
             yield fault(tree, "E738", message, place, hint)
     written = tree.at(("filters",))

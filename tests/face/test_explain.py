@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hsdc import yaml_view
 from hsdc.__main__ import main
 from hsdc_compiler.parse import parse
+from hsdc_schemas.spec import SLOTS
 
 ROOT = Path(__file__).resolve().parents[2]
 BASE = ROOT / "tests/cases/base"
