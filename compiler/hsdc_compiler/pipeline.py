@@ -102,16 +102,16 @@ def compile_project(
     session.profile = _profile(session)
     layered, faults = inherit(documents, unread)
     session.faults += faults
-    keep = _with_ancestors(wanted, layered)
-    resolved = _resolve_all(session, layered, keep, partial=partial)
+    resolved = _resolve_all(session, layered, _with_ancestors(wanted, layered), partial=partial)
     compiled: list[Compiled] = []
     if lock and (partial or not _broken(session)):
         compiled = _lower_all(session, layered, resolved, sorted(layered.keys() & wanted), check_only=check_only)
     cache.save()
     gone = () if names else orphans(root, profile, session.names)
     diagnostics = sorted_diagnostics((*session.faults, *project.warnings))
-    if lock and not partial and gravest(diagnostics) is Exit.DONE and len(compiled) != len(wanted):
-        raise RuntimeError(f"runs are lost, and nothing says why: {sorted({*wanted} - {run.name for run in compiled})}")
+    compiled = [run for run in compiled if run.name in wanted or not settled]
+    if lock and not partial and gravest(diagnostics) is Exit.DONE and (lost := {*wanted} - {c.name for c in compiled}):
+        raise RuntimeError(f"runs are lost, and nothing says why: {sorted(lost)}")
     found = {
         name: Resolution(layered[name].parent, layered[name].tree, run.side.tree, run.side.experiment)
         for name, run in resolved.items()
@@ -158,8 +158,7 @@ def _lower_all(
         return done.get(name)
 
     session.locker.made = lambda name: found.manifest if (found := lowered(name)) is not None else None
-    for name in names:
-        lowered(name)
+    tuple(map(lowered, names))  # and those that they take rows from
     return [run for name in sorted(done) if (run := done[name]) is not None]
 
 

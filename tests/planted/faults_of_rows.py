@@ -72,8 +72,8 @@ ROWS = (
     (
         "a text that leaks is found in no split",
         f"{MAKING}/assign.py",
-        "last = np.maximum.reduceat(",
-        "last = np.minimum.reduceat(",
+        "np.where(splits[order] < splits[first], first, -1)",
+        "np.where(splits[order] > splits[first], first, -1)",
         (FILTERING,),
     ),
     (
