@@ -80,10 +80,10 @@ def leaks(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Of rows whose text stands in a later split, too, a row there: the same (by `keys`), and nearly the same.
 
-    int64 [rows] each, -1 for the other rows. Of a text in several splits the last one, in the order of the splits,
+    int32 [rows] each, -1 for the other rows. Of a text in several splits the last one, in the order of the splits,
     keeps it: what is scored stays as it is. `texts` may be empty where nearly the same ones are allowed.
     """
-    same, near = np.full(len(splits), -1), np.full(len(splits), -1)
+    same, near = np.full((2, len(splits)), -1, dtype=np.int32)
     if leakage.exact != "allow":
         same = _elsewhere(keys, splits)
     if leakage.similar == "allow":
@@ -109,15 +109,15 @@ class _Later:
 
 
 def _elsewhere(keys: np.ndarray, splits: np.ndarray) -> np.ndarray:
-    """Of rows whose key stands in a split with a higher number, the first row in the highest: int64 [rows], else -1."""
-    kept = np.flatnonzero(splits != DROPPED)
+    """Of rows whose key stands in a split with a higher number, the first row in the highest: int32 [rows], else -1."""
+    kept = np.flatnonzero(splits != DROPPED).astype(np.int32)
     order = kept[np.lexsort((-splits[kept].astype(np.int16), keys[kept]))]
     values = keys[order]
     begins = np.ones(len(order), dtype=bool)
     begins[1:] = values[1:] != values[:-1]
     starts = np.flatnonzero(begins)
     first = np.repeat(order[starts], np.diff(np.append(starts, len(order))))
-    found = np.full(len(splits), -1)
+    found = np.full(len(splits), -1, dtype=np.int32)
     found[order] = np.where(splits[order] < splits[first], first, -1)
     return found
 
