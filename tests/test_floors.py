@@ -39,7 +39,7 @@ UNSTEADY_CALLS = {"os.urandom", "os.getrandom"}
 VALUES = {"compilation", "sections", "node", "merge", "cache", "changes"}
 VALUES |= {"block", "stream", "stamp", "known", "committed", "project", "diagnostics", "git", "edit", "faults"}
 VALUES |= {"encoder_rules", "prompt_rules", "finetune_rules", "adapter_rules", "data_rules"}
-VALUES |= {"templates", "patterns", "syntax"}
+VALUES |= {"templates", "patterns", "syntax", "recheck"}
 # of the compiler, no passes: may call passes
 ORDER = {
     "__init__",

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from hsdc_compiler.recheck import Known, reader
 from hsdc_compiler.stamp import Stat, stat_of
 from hsdc_schemas.digests import digest_each, write_atomically
 
@@ -27,16 +28,19 @@ class InputCache:
         self.changed = False
         self.used: dict[str, Stat] = {}  # stats of all files that were asked for, before they were read
         self.asked: list[str] = []  # whatever is asked for, until somebody takes note
-        if not rehash:
-            self._load()
+        self.quick: Known = {}
+        self._load()
+        if rehash:
+            self.files, self.facts, self.saved_at = {}, {}, 0
 
     def _load(self) -> None:
         try:
             self.saved_at = self.path.stat().st_mtime_ns
             stored = json.loads(self.path.read_bytes())
             self.files, self.facts = dict(stored["files"]), dict(stored["facts"])
+            self.quick = dict(stored.get("quick", {}))
         except (OSError, ValueError, KeyError, TypeError, RecursionError):
-            self.files, self.facts = {}, {}
+            self.files, self.facts, self.quick = {}, {}, {}
 
     def known(self, path: Path) -> tuple[str, int] | None:
         """Digest and size of a file that has not changed since it was last read."""
@@ -58,7 +62,8 @@ class InputCache:
         stats = [path.stat() for path in paths]
         found = [self._known(str(path), stat) for path, stat in zip(paths, stats, strict=True)]
         unread = [at for at, known in enumerate(found) if known is None]
-        read = digest_each([paths[at] for at in unread], [stats[at].st_size for at in unread])
+        sizes = [stats[at].st_size for at in unread]
+        read = digest_each([paths[at] for at in unread], sizes, lambda: reader(self.quick))
         for at, (digest, size) in zip(unread, read, strict=True):
             self.remember(paths[at], digest, size, stats[at])
             found[at] = digest, size
@@ -87,6 +92,8 @@ class InputCache:
         """Write the cache, best effort: a read-only project compiles all the same."""
         if self.changed:
             try:
-                write_atomically(self.path, msgspec.json.encode({"files": self.files, "facts": self.facts}))
+                write_atomically(
+                    self.path, msgspec.json.encode({"files": self.files, "facts": self.facts, "quick": self.quick})
+                )
             except OSError:
                 return

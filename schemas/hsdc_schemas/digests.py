@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from shutil import rmtree
@@ -108,31 +108,54 @@ def digest_json(value: Any) -> str:
     return digest_bytes(canonical(value))
 
 
-def digest_file(path: Path) -> tuple[str, int]:
-    """Digest and size in bytes of a file, each byte read once."""
+class _Both:
+    """Two hashes that are fed the same bytes."""
+
+    def __init__(self, one: Any, other: Any) -> None:
+        self._one, self._other = one, other
+
+    def update(self, data: Any) -> None:
+        self._one.update(data)
+        self._other.update(data)
+
+
+def digest_file(path: Path, beside: Any = None) -> tuple[str, int]:
+    """Digest and size in bytes of a file, each byte read once; `beside` is another hash that is fed them too."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)  # one call of many thousand: a file object costs as much again
     try:
         size = os.fstat(handle).st_size
         data = os.read(handle, size + 1) if size < ONE_READ else b""
         found = hashlib.sha256(data)
+        fed: Any = found if beside is None else _Both(found, beside)
+        if beside is not None:
+            beside.update(data)
         if len(data) != size:
             with open(handle, "rb", buffering=0, closefd=False) as file:
-                hashlib.file_digest(file, lambda: found)
+                hashlib.file_digest(file, lambda: fed)
                 size = file.tell()
         return PREFIX + found.hexdigest(), size
     finally:
         os.close(handle)
 
 
-def digest_each(paths: Sequence[Path], sizes: Sequence[int]) -> list[tuple[str, int]]:
-    """Digests and sizes of files whose sizes are about known: several large ones on threads, small ones never."""
+Read = Callable[[Path], tuple[str, int]]
+
+
+def digest_each(
+    paths: Sequence[Path], sizes: Sequence[int], reader: Callable[[], Read | None] = lambda: None
+) -> list[tuple[str, int]]:
+    """Digests and sizes of files whose sizes are about known: several large ones on threads, small ones never.
+
+    `reader` may give another way to hash, and is asked for it where there are large ones.
+    """
     large = [path for path, size in zip(paths, sizes, strict=True) if size >= LARGE]
+    read = (reader() if large else None) or digest_file
     if len(large) < 2:
-        return [digest_file(path) for path in paths]
+        return [read(path) for path in paths]
     from concurrent.futures import ThreadPoolExecutor  # weight that a start without large files does without
 
     with ThreadPoolExecutor() as pool:
-        running = {path: pool.submit(digest_file, path) for path in large}
+        running = {path: pool.submit(read, path) for path in large}
         return [running[path].result() if path in running else digest_file(path) for path in paths]
 
 
