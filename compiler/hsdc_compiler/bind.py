@@ -76,13 +76,22 @@ def _fill(slot: str, node: Node, profile: Profile, find: Find, report: Report) -
     return Filled(node, filled._replace(key=node.key), _component(use.value, used))
 
 
-def bindings(profile: Profile, node: Node, names: Callable[[str], tuple[str, ...]], report: Report) -> None:
-    """Report what of a profile's bindings is no slot, or no component that a spec could name."""
-    for slot, table in profile.bind.items():
+def of_slots(node: Node, report: Report) -> Node:
+    """A profile without what binds no slot, which is reported: whatever it says would be said at the wrong place."""
+    table = node.at(("bind",))
+    if table is None or not table.is_mapping:
+        return node
+    for slot, item in table.value.items():
         if slot not in SLOTS:
-            key = node.nearest(("bind", slot)).key.place()
-            report(Diagnostic("E205", Exit.SPEC, f"'{slot}' is not a slot", key, did_you_mean(slot, SLOTS)))
-            continue
+            hint = did_you_mean(slot, SLOTS)
+            report(Diagnostic("E205", Exit.SPEC, f"'{slot}' is not a slot", item.key.place(), hint))
+    kept = table._replace(value={slot: item for slot, item in table.value.items() if slot in SLOTS})
+    return node._replace(value={**node.value, "bind": kept})
+
+
+def bindings(profile: Profile, node: Node, names: Callable[[str], tuple[str, ...]], report: Report) -> None:
+    """Report what of a profile's bindings is no component that a spec could name."""
+    for slot, table in profile.bind.items():
         known = names(SLOTS[slot][0])
         for named in table:
             if named not in known:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 
 import msgspec
 
-from hsdc_compiler.bind import Bound, Filled, bind, bindings
+from hsdc_compiler.bind import Bound, Filled, bind, bindings, of_slots
 from hsdc_compiler.budget import Side, budget
 from hsdc_compiler.cache import InputCache
 from hsdc_compiler.changes import changes
@@ -208,7 +208,7 @@ def _documents(session: _Session, settled: Mapping[str, object]) -> tuple[dict[s
 def _profile(session: _Session) -> Profile:
     document = session.project.profile(session.profile_name)
     entries = {key: item for key, item in document.node.value.items() if key not in ("hsdc", "profile")}
-    profile, faults = check(document.node._replace(value=entries), Profile)
+    profile, faults = check(of_slots(document.node._replace(value=entries), session.faults.append), Profile)
     session.faults += faults
     if profile is not None:
         bindings(profile, document.node, session.project.names, session.faults.append)

@@ -8,6 +8,7 @@ import io
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import metadata
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -38,8 +39,16 @@ def execute(options: argparse.Namespace) -> int:
             Diagnostic("E009", Exit.SPEC, f"{inert(str(root / path))} is there already", None, "choose another folder")
             for path in there
         )
-    for path, data in project.items():
-        write_atomically(root / path, data, durable=False)
+    try:
+        for path, data in project.items():
+            write_atomically(root / path, data, durable=False)
+    except OSError:  # no half of a project, which could not be begun again
+        for path in project:
+            (root / path).unlink(missing_ok=True)
+        for folder in sorted((root / "specs").glob("**/"), reverse=True):
+            with suppress(OSError):  # there is something else in it
+                folder.rmdir()
+        raise
     if options.json:
         say_json({"version": 1, "folder": options.folder, "written": list(project)})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from importlib import metadata
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hsdc.__main__ import main
+from hsdc.commands import init
 from hsdc.toy_model import toy_files
 
 W012 = (
@@ -106,3 +108,23 @@ def test_the_toy_is_the_same_everywhere_and_knows_its_words() -> None:
     words = json.loads(made["tokenizer.json"])["model"]["vocab"]
     assert list(words)[-2:] == ["apple", "zebra"]
     assert json.loads(made["config.json"])["vocab_size"] == len(words) == len({*words.values()})
+
+
+def test_half_a_project_is_taken_away_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, written = init.write_atomically, []
+
+    def full(path: Path, data: bytes, *, durable: bool) -> None:
+        if len(written) == 6:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        written.append(path)
+        write(path, data, durable=durable)
+
+    monkeypatch.setattr(init, "write_atomically", full)
+    code, out, err = hsdc(capsys, "init", "trial")
+    assert (code, out) == (4, "")
+    assert err.startswith("error[E433] No space left on device: trial/")
+    assert files(folder) == {}
+    monkeypatch.setattr(init, "write_atomically", write)
+    assert hsdc(capsys, "init", "trial")[0] == 0
