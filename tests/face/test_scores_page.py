@@ -24,7 +24,7 @@ def cells(title: str) -> list[str]:
 
 def test_every_figure_is_there() -> None:
     named = [name.partition("[")[0] for cell in cells("figure") for name in re.findall(r"`(\w+[^`]*)`", cell)]
-    assert sorted(named) == sorted((*metrics.WHOLE, *metrics.BY_LABEL))
+    assert sorted(named) == sorted((*metrics.WHOLE, *metrics.BY_LABEL, *metrics.OF_NUMBERS, "coverage"))
 
 
 def test_every_verdict_is_there() -> None:
@@ -43,8 +43,9 @@ def test_examples_are_metrics_and_gates() -> None:
     examples = re.findall(r"^    (\S+) {2,}\S", TEXT, re.MULTILINE)
     assert len(examples) == 5
     assert [str(parse_metric(name, TWO)) for name in examples] == examples
-    gates = [parse_gate(text, HEADS) for text in re.findall(r"^        - (.+)$", TEXT, re.MULTILINE)]
-    assert len(gates) == 4
+    numbers = {"score": (0.0, 1.0)}
+    gates = [parse_gate(text, HEADS, numbers) for text in re.findall(r"^        - (.+)$", TEXT, re.MULTILINE)]
+    assert len(gates) == 7
     need = needed_rows(next(gate for gate in gates if gate.delta), 545)
     assert "about 31,000 rows" in TEXT
     assert round(need.rows, -3) == 31_000
