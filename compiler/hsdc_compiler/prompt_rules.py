@@ -111,7 +111,10 @@ def numbers(experiment: Asked, tree: Node) -> Iterator[Diagnostic]:
 
 
 def said(experiment: Asked, method: str, tree: Node) -> Iterator[Diagnostic]:
-    """Figures over numbers leave out rows whose answer says none, and ranked labels say none at all."""
+    """Figures over numbers leave out rows whose answer says none, and ranked labels say none at all.
+
+    Where only the profile ranks, what it is listed with says so.
+    """
     heads = {name: labels for name, (_, labels) in experiment.tasks.items()}
     try:
         gates = [parse_gate(text, heads, experiment.numbers) for text in experiment.evaluation.gates]
@@ -124,7 +127,7 @@ def said(experiment: Asked, method: str, tree: Node) -> Iterator[Diagnostic]:
             continue
         node = written.value[position] if written is not None and written.is_sequence else tree
         name = gate.metric.label
-        if method == "rank":
+        if method == experiment.answer.method == "rank":
             message = f"labels are ranked here, so that no answer says '{name}': this gate stays undecided"
             yield fault(node, "W747", message, (), "it is decided where 'answer' is 'generate'")
         elif gate.metric.name != "coverage" and name not in covered:
