@@ -154,6 +154,9 @@ def _spec() -> Schema:
         sections = {name: _written_section(name, schema) for name, schema in body["properties"].items()}
         root = closed({**header, "extends": {"type": "null"}, **sections}, ["hsdc", "run", *body["required"]])
         roots.append({"if": {"properties": {"kind": {"const": kind}}, "required": ["kind"]}, "then": root})
+    known = {*header, "kind", "change", "restore", *(name for body in bodies.values() for name in body["properties"])}
+    unnamed = {"not": {"required": ["kind"]}}
+    roots.append({"if": unnamed, "then": {"propertyNames": {"enum": sorted(known)}}})
     derived = {"change": _change(_changes(bodies)), "restore": _restore()}
     return {
         "$schema": DIALECT,

@@ -290,3 +290,9 @@ def test_every_field_with_few_values_offers_them_where_editors_look() -> None:
 def test_every_section_of_a_change_says_what_it_is() -> None:
     change = FRESH["spec.schema.json"]["then"]["properties"]["change"]["properties"]
     assert [name for name, field in change.items() if not field.get("description")] == []
+
+
+@pytest.mark.parametrize("key", ["extend", "chnage", "trainig"])
+def test_a_misspelt_key_is_named_before_the_kind_is_known(key: str) -> None:
+    assert any(f"'{key}'" in fault for fault in faults("spec", {"hsdc": 1, "run": "new", key: "parent"}))
+    assert not any("'training'" in fault for fault in faults("spec", {"hsdc": 1, "run": "new", "training": {}}))
