@@ -48,11 +48,7 @@ class _Completion(argparse.Action):
     """Writes or shows the completion script of a shell, and leaves."""
 
     def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        namespace: argparse.Namespace,
-        values: object,
-        option_string: str | None = None,
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: object, option: object = None
     ) -> None:
         from hsdc import completion
 
