@@ -214,8 +214,7 @@ def _sign(commands: argparse._SubParsersAction[_Parser]) -> None:
 def _export(commands: argparse._SubParsersAction[_Parser]) -> None:
     text = (
         "Write the adapter of a finished run as a folder that PeftModel.from_pretrained reads, with a card of its "
-        "figures and of the manifest that it comes from; or the rows of a finished data run, as JSON lines or "
-        "Parquet, with their card and Croissant metadata."
+        "figures and manifest; or the rows of a finished data run, with their card and Croissant metadata."
     )
     told = "an adapter or rows for other software"
     parser = commands.add_parser("export", help=told, description=text, allow_abbrev=False)

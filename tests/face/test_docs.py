@@ -31,6 +31,7 @@ from tests.schemas.test_editor_schemas import faults, kind_of
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
 BLOCK = re.compile(r"^```yaml ?(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+MEANT = {"W747"}  # of the campaign's own gates, which stand beside the examples
 FOLDERS = {
     "run": "",
     "dataset": "datasets/",
@@ -82,7 +83,7 @@ def compiled(project: Path) -> Compilation:
 
 def test_the_examples_of_the_language_compile(compiled: Compilation) -> None:
     assert len(SOUND) >= 12
-    assert [diagnostic.message for diagnostic in compiled.diagnostics] == []
+    assert [fault.message for fault in compiled.diagnostics if fault.code not in MEANT] == []
     runs = [Path(example.path).stem for example in SOUND if example.path.count("/") == 1]
     assert [run for run in runs if not any(name.partition(".")[0] == run for name in compiled.resolved)] == []
 
@@ -105,7 +106,7 @@ def test_what_the_page_says_is_refused_is(project: Path, example: Example) -> No
         found = compile_project(project, lock=False, overlay={example.path: example.text.encode()}).diagnostics
     except HsdcError as error:
         found = tuple(error.diagnostics)
-    assert {diagnostic.code for diagnostic in found} == {example.code}
+    assert {diagnostic.code for diagnostic in found} - MEANT == {example.code}
 
 
 def test_examples_become_what_the_page_says(compiled: Compilation) -> None:
