@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -50,7 +51,8 @@ def export(
     record = require_finished(root, manifest)
     with new_folder(to) as part:
         difference = _write(root, manifest, experiment, record, part, merge=merge, doing=doing)
-        (part / CARD).write_text(card(manifest, record, difference), encoding="utf-8")
+        history = json.loads(stored(root, record, "train", "history").read_bytes())
+        (part / CARD).write_text(card(manifest, record, difference, history), encoding="utf-8")
     return Exported(to, outputs(record, "train")[adapter_output(experiment)].digest, difference)
 
 

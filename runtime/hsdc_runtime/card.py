@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeAlias
 
+from hsdc_runtime.card_lessons import asked, trained
 from hsdc_schemas.encoder import EncoderExperiment
 from hsdc_schemas.finetuning import FinetuneExperiment
 from hsdc_schemas.manifest import Manifest
@@ -23,17 +24,23 @@ def adapter_output(experiment: Adapted) -> str:
     return "weights" if isinstance(experiment, EncoderExperiment) else "adapter"
 
 
-def card(manifest: Manifest, record: Record, merged: float | None = None) -> str:
+def card(
+    manifest: Manifest, record: Record, merged: float | None = None, history: Sequence[Mapping[str, Any]] = ()
+) -> str:
     """Markdown with the front matter that hubs read; figures with their 95 % intervals, of the adapter and its base.
 
     `merged` is the largest difference of a merged model's logits from the adapter's; None where nothing was merged.
+    `history` has the figures of every epoch.
     """
     experiment = manifest.experiment
     assert isinstance(experiment, EncoderExperiment | FinetuneExperiment)
     lines = ["---", *_front(experiment, merged is not None), "---", "", f"# {manifest.run}", ""]
-    lines += [*_what(experiment, merged), "", "## Measured", ""]
+    lines += [*_what(experiment, merged), ""]
+    if isinstance(experiment, FinetuneExperiment):
+        lines += ["## Asked", "", *asked(experiment), "", "## Trained", "", *trained(experiment, record, history), ""]
+    lines += ["## Measured", ""]
     counts = counts_of(record)
-    lines += [*_figures(experiment, counts), *_numbers(record, counts)]
+    lines += [*_figures(experiment, record, counts), *_numbers(record, counts)]
     if record.gates:
         lines += ["", "| gate | verdict | value | 95 % interval |", "| --- | --- | --- | --- |"]
         lines += [
@@ -70,6 +77,8 @@ def _asked(experiment: FinetuneExperiment, named: str, merged: float | None) -> 
     task = experiment.task
     if merged is None:
         yield f"A low-rank adapter for {named}; `PeftModel.from_pretrained(base, FOLDER)` puts it on."
+        if experiment.model.gguf:
+            yield f"The base is `AutoModelForCausalLM.from_pretrained(FOLDER, gguf_file={experiment.model.gguf!r})`."
     else:
         yield f"{named} with a low-rank adapter merged into its weights: no logit after the prompts that were"
         yield f"compared differs by more than {merged:.2g} from the model with the adapter on it."
@@ -91,14 +100,14 @@ def _heads(experiment: EncoderExperiment, named: str) -> Iterator[str]:
     yield ""
 
 
-def _figures(experiment: Adapted, counts: Mapping[str, Counts]) -> Iterator[str]:
+def _figures(experiment: Adapted, record: Record, counts: Mapping[str, Counts]) -> Iterator[str]:
     metrics: list[Metric] = []
     for head, (_, labels) in experiment.tasks.items():
         metrics += [Metric(head, name) for name in WHOLE]
         metrics += [Metric(head, rate, label) for label in labels for rate in RATES]
         for group in _groups(counts):
             metrics += [Metric(head, "fpr", label, f"group={group}") for label in _meant(experiment, labels)]
-    yield _scored(experiment)
+    yield _scored(experiment, record, counts)
     yield ""
     yield "| metric | " + " | ".join(f"{variant} | 95 % interval" for variant in counts) + " |"
     yield "| --- |" + " --- |" * (2 * len(counts))
@@ -120,14 +129,16 @@ def _numbers(record: Record, variants: Iterable[str]) -> Iterator[str]:
         yield f"| `{metric}` | {' | '.join(told)} |"
 
 
-def _scored(experiment: Adapted) -> str:
+def _scored(experiment: Adapted, record: Record, counts: Mapping[str, Counts]) -> str:
+    rows = max((confusion.total for held in counts.values() for confusion in held.whole.values()), default=0)
     if isinstance(experiment, EncoderExperiment):
         evaluated = experiment.evaluation
         fitted = f"`raw` is as trained, the others were fitted on `{evaluated.fit_split}`"
-        return f"On split `{evaluated.score_split}`; {fitted}."
-    evaluation = experiment.evaluation
-    subset = f", subset `{evaluation.subset}`" if evaluation.subset else ""
-    return f"On split `{evaluation.split}`{subset}; answers that cannot be read: `{evaluation.unparseable}`."
+        return f"On {rows:,} rows of split `{evaluated.score_split}`; {fitted}."
+    said = next((stage.facts for stage in record.stages if stage.name == "score"), {})
+    subset = f" ({said['subset']})" if said.get("subset") else ""
+    unread = f"answers that cannot be read: `{experiment.evaluation.unparseable}`"
+    return f"On {rows:,} rows of split `{said['split']}`{subset}, answers by `{said['measurement']}`; {unread}."
 
 
 def _groups(counts: Mapping[str, Counts]) -> tuple[str, ...]:

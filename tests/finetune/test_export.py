@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -66,6 +68,26 @@ def test_the_card_names_figures_and_manifest(there: Path, tmp_path: Path) -> Non
     (gate,) = [gate for gate in record.gates if gate.gate.startswith("delta")]
     assert f"| `{gate.gate}` | {gate.outcome} | {gate.value:.4f} | {gate.low:.3f} to {gate.high:.3f} |" in text
     assert "| `label.f1_macro` | " in text
+    assert "On 24 rows of split `test`, answers by `rank`; answers that cannot be read: `wrong`." in text
+
+
+def test_the_card_tells_what_was_asked_and_how_it_was_learnt(there: Path, tmp_path: Path) -> None:
+    assert main(["export", "tune", "--to", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out/README.md").read_text()
+    assert "```jinja title=system\nanswer {{ labels | join(' or ') }}\n```" in text
+    assert "```jinja title=user\ntext {{ text }}\n```" in text
+    said = " ".join(text.split())
+    assert "Learnt from 40 rows of `train`, the epoch chosen on 12 rows of `validation`" in said
+    assert "AdamW at 0.02, linear after a warm-up of 2 steps, weight decay 0.01, 8 rows a step, 15 steps." in said
+    history = json.loads(output(there, "train", "history").read_text())
+    best = min(history, key=lambda entry: entry["metrics"]["loss"])["epoch"]
+    rows = re.findall(r"^\| (\d) \| 5 \| ([\d.]+) \| ([\d.]+) \| (kept|) \|$", text, re.MULTILINE)
+    assert [(int(epoch), kept) for epoch, *_, kept in rows] == [(n, "kept" if n == best else "") for n in (1, 2, 3)]
+    assert [validation for _, _, validation, _ in rows] == [f"{entry['metrics']['loss']:.4f}" for entry in history]
+
+
+def test_the_folder_holds_three_files(there: Path, tmp_path: Path) -> None:
+    assert main(["export", "tune", "--to", str(tmp_path / "out")]) == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "README.md",
         "adapter_config.json",
