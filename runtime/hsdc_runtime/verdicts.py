@@ -38,7 +38,7 @@ def verdicts(root: Path, manifest: Manifest, answers: Path) -> tuple[GateVerdict
 def held_against(manifest: Manifest) -> str | None:
     """The run that a run's differences are taken against, if it names one."""
     experiment = manifest.experiment
-    return None if isinstance(experiment, DataExperiment) else experiment.evaluation.against
+    return None if experiment.kind == "data" else experiment.evaluation.against
 
 
 def require_same_rows(due: Iterable[Manifest], every: Iterable[Manifest]) -> None:
