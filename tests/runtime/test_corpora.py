@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from hsdc.push import Hub, Pushed
+
 SPEC = """\
 hsdc: 1
 run: posts
@@ -124,3 +126,21 @@ def test_rows_are_not_compared(project: Path, hsdc: Callable[..., Any]) -> None:
     assert hsdc("compile").code == 0
     answer = hsdc("compare", "posts", "more")
     assert (answer.code, "error[E824] 'posts' makes rows, which are not scored" in answer.err) == (2, True)
+
+
+def test_rows_are_pushed_as_a_data_set(
+    project: Path, hsdc: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def push(to: Hub, folder: Path, repository: str, message: str, kind: str) -> Pushed:
+        seen.append((repository, kind, (folder / "croissant.json").is_file()))
+        return Pushed("c0ffee", private=True)
+
+    monkeypatch.setattr("hsdc.push.hub", lambda: Hub("secret"))
+    monkeypatch.setattr("hsdc.push.push", push)
+    assert hsdc("compile").code == 0
+    assert hsdc("run", "posts").code == 0
+    answer = hsdc("export", "posts", "--push", "me/posts")
+    assert (answer.code, seen) == (0, [("me/posts", "dataset", True)])
+    assert "pushed: me/posts at c0ffee, private, 6 files: README.md" in answer.out

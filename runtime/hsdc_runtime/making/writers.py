@@ -37,6 +37,10 @@ class JsonLines:
         self._file.write(data)
         self.rows += len(found)
 
+    def release(self) -> None:
+        """Let go of the file, whole or not."""
+        self._file.close()
+
     def close(self) -> str:
         """The digest of the file."""
         self._file.close()
@@ -69,6 +73,10 @@ class Parquet:
         columns = zip(*rows, strict=True)
         arrays = [self._arrow.array(values, kind) for values, kind in zip(columns, self._kinds, strict=True)]
         self._writer.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema), row_group_size=GROUP)
+
+    def release(self) -> None:
+        """Let go of the file, whole or not."""
+        self._writer.close()
 
     def close(self) -> str:
         """The digest of the file."""

@@ -95,6 +95,8 @@ class _Writing:
         self._files = {
             (name, split): self._writer(work, name, split) for name in self._outputs for split in range(len(names))
         }
+        for file in self._files.values():
+            stack.callback(file.release)  # whatever fails
         always = [column for expect in self._expect for column in (*expect.counts, *expect.shares)]
         always += [task.target] if task is not None else []
         self.tallies = {name: Tally(layout.columns, *columns, tuple(dict.fromkeys(always))) for name in names}
