@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 RUN = "lora_validation"
 STEPS, ASKED = 3, 13
-SCRIPT, LIGHTER, OURS = "the script", "the script without checkpointing", "hsdc"
+SCRIPT, OURS = "the script", "hsdc"
 LEARNS_FASTER, JOB_FASTER, TOLERANCE = 3.0, 4.0, 1e-3
 NOTES = (
     "The script is the campaign's: two batches of four rows a step, every row padded to 512 tokens, gradient",
     "checkpointing, the loss on all tokens of a row; then one call of the library's `generate` a row, greedy, ten new",
-    "tokens, before and after. The same without gradient checkpointing is shown beside it. hsdc packs the same eight",
-    "rows of a step into one sequence, computes logits where an answer's token is told, and ranks the two labels, as",
-    "the demo profile does. Rank, alpha, dropout, targets, optimizer and rows of every step are the spec's in all.",
+    "tokens, before and after. hsdc packs the same eight rows of a step into one sequence, computes logits where an",
+    "answer's token is told, and ranks the two labels, as the demo profile does. Rank, alpha, dropout, targets,",
+    "optimizer and rows of every step are the spec's in all.",
     "",
     "Supervised tokens are those of the answers: the script's loss has those of the prompts too, which say nothing of",
     "labels. A whole job is so many steps and so many rows asked before and after as stand in the proportion of the",

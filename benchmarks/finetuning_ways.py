@@ -56,7 +56,7 @@ class Spent:
 
 
 class Ways:
-    """The model three times, each with an adapter of its own, and the rows as conversations."""
+    """The model twice, each with an adapter of its own, and the rows as conversations."""
 
     def __init__(self, root: Path, run: str, folder: Path) -> None:
         self.experiment = load_manifest(run, root, "demo").experiment
@@ -73,17 +73,15 @@ class Ways:
         """Steps and answers of every way; `apart` is how far the losses of answers are from each other before."""
         data = self._examples(lessons[: 8 * (steps + 1)])
         prompts = self._prompts(posts[:asked])
-        ours, (script, lighter) = self._learner(data), (self._script(frugal=frugal) for frugal in (True, False))
-        self.apart = abs(self._answer_loss(lighter, data, range(8)) - ours.evaluate(_first(data, 8))["loss"])
+        ours, script = self._learner(data), self._script()
+        self.apart = abs(self._answer_loss(script, data, range(8)) - ours.evaluate(_first(data, 8))["loss"])
         ways: dict[str, Callable[[np.ndarray, int], int]] = {
             "the script": lambda rows, number: self._pad_and_learn(script, data, rows),
-            "the script without checkpointing": lambda rows, number: self._pad_and_learn(lighter, data, rows),
             "hsdc": lambda rows, number: take_step(ours, rows, 0, number, number + 1).padded_tokens,
         }
         spent = {name: Spent() for name in ways}
         asking: dict[str, Callable[[], None]] = {
             "the script": lambda: self._one_at_a_time(script, prompts),
-            "the script without checkpointing": lambda: self._one_at_a_time(lighter, prompts),
             "hsdc": lambda: self._rank(ours.model, prompts),
         }
         for number in range(-1, steps):
@@ -131,12 +129,11 @@ class Ways:
         optimizer = torch.optim.AdamW(trained(model).values(), lr=RATE, fused=True)
         return AdapterLearner(model, optimizer, accelerator_for(Execution()), data, 0, training)
 
-    def _script(self, *, frugal: bool) -> Any:
+    def _script(self) -> Any:
         with quiet():
             model = AutoModelForCausalLM.from_pretrained(self.folder, dtype=torch.float32)
             model = get_peft_model(model, LoraConfig(**options(self.experiment.adapter)))
-        if frugal:
-            model.gradient_checkpointing_enable({"use_reentrant": False})
+        model.gradient_checkpointing_enable({"use_reentrant": False})
         model.train()
         model.optimizer = torch.optim.AdamW((p for p in model.parameters() if p.requires_grad), lr=RATE)
         return model
