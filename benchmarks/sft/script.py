@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from benchmarks.sft.lessons import Lessons, Steps
 from benchmarks.sft.way import Way
-from hsdc_runtime.nn.adapter import options, trained
+from hsdc_runtime.nn.adapter import options
+from hsdc_runtime.nn.checkpoint import trained
 from hsdc_runtime.nn.model import quiet
 
 BATCH, IGNORED = 4, -100
