@@ -44,12 +44,12 @@ def held_against(manifest: Manifest) -> str | None:
 def require_same_rows(due: Iterable[Manifest], every: Iterable[Manifest]) -> None:
     """HsdcError (E820) where it is plain before anything is run that gates would be held against other rows."""
     named = {manifest.run: manifest for manifest in every}
-    for manifest in due:
-        other = named.get(held_against(manifest) or "")
-        numbers = [_scored(item) for item in (manifest, other) if item is not None]
-        if len(numbers) == 2 and None not in numbers and numbers[0] != numbers[1]:
-            message = f"'{manifest.run}' is scored on {numbers[0]:,} rows, and '{held_against(manifest)}', which its"
-            message += f" gates are held against, on {numbers[1]:,}"
+    pairs = ((manifest, named[against]) for manifest in due if (against := held_against(manifest)) in named)
+    for manifest, other in pairs:
+        here, there = _scored(manifest), _scored(other)
+        if here is not None and there is not None and here != there:
+            message = f"'{manifest.run}' is scored on {here:,} rows, and '{other.run}', which its gates are held"
+            message += f" against, on {there:,}"
             raise fail("E820", Exit.POLICY, message, None, "score both on the same rows, or take 'against' out")
 
 
