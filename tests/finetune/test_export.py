@@ -98,6 +98,7 @@ def test_the_folder_holds_three_files(there: Path, tmp_path: Path) -> None:
 def test_merged_it_is_a_model_of_its_own(there: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "tune", "--to", str(tmp_path / "out"), "--merge"]) == 0
     assert "merged model (logits within " in capsys.readouterr().out
+    assert len({path.stat().st_mode for path in (tmp_path / "out").iterdir()}) == 1
     merged = AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     with torch.inference_mode():
         found = merged(torch.tensor(TOKENS)).logits

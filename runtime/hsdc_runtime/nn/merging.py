@@ -45,6 +45,8 @@ def merge(
         merged = adapted.merge_and_unload()
         merged.save_pretrained(target)
         tokenizer.save_pretrained(target)
+    for path in target.glob("*.safetensors"):  # which the library writes for its user alone
+        path.chmod((target / "config.json").stat().st_mode)
     if remote_code:
         for path in model.glob("*.py"):
             shutil.copyfile(path, target / path.name)
