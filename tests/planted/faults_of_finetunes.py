@@ -13,9 +13,16 @@ FINETUNES = (
     (
         "rows of a pack see one another",
         f"{NN}/adapter_learner.py",
-        "seen = (row[:, None] == row) & (position",
-        "seen = (row[:, None] >= row) | (position",
+        "seen = ((row[:, None] == row) |",
+        "seen = ((row[:, None] >= row) |",
         (FORMULA,),
+    ),
+    (
+        "rows of a pack do not see what all of them begin with",
+        f"{NN}/adapter_learner.py",
+        " | (row == SHARED))",
+        ")",
+        ("tests/nn/test_beginnings.py",),
     ),
     (
         "a step's loss is the mean of its rows",
