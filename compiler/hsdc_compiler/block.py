@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from hsdc_compiler.node import Mark, Node, Scalar, Source
 
+WHOLE = "document"  # in place of a key, for the mapping at the top
 DEEPEST = 16  # so that no depth is reached which the parser refuses
 MAX_DIGITS = 300  # of a whole number; such a number still fits a float
 NOT_FINITE = re.compile(r"(?:[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))\Z")
@@ -64,9 +65,8 @@ def block(source: Source) -> Node | None:
 
 def _built(source: Source) -> Node:
     """Goes down the lines: with the mapping that is open, the key that waits for its value, the list that is open."""
-    root: Node | None = None
-    column, entries, above = 0, dict[str, Node](), list[tuple[int, dict[str, Node]]]()
-    key, items = "", list[Node]()
+    top = entries = dict[str, Node]()
+    column, key, items, above = 0, WHOLE, list[Node](), list[tuple[int, dict[str, Node]]]()
     at = first = Mark(source, 0, 0, 0)
     for number, line in enumerate(map(_line, source.text.split("\n")), 1):
         if line is None:
@@ -75,23 +75,19 @@ def _built(source: Source) -> Node:
         if not name:
             if not items:
                 first = Mark(source, number, here, here + 1)
-            if not key or here < column or here != first.column:
+            if not (key and above) or here < column or here != first.column:
                 raise UnusualError
             items.append(_node(source, number, value, start, end))
             continue
         if items:
             entries[key] = Node(tuple(items), first, at)
             key, items = "", []
-        if key or root is None:
-            if here <= column or len(above) == DEEPEST:
+        if key:
+            if here <= column or len(above) > DEEPEST:
                 raise UnusualError
             mark = Mark(source, number, here, here + 1)
-            inner = Node({}, mark, mark if root is None else at)
-            if root is None:
-                root = inner
-            else:
-                entries[key] = inner
-                above.append((column, entries))
+            inner = entries[key] = Node({}, mark, at if above else mark)
+            above.append((column, entries))
             key, column, entries = "", here, inner.value
         while here < column and above:
             column, entries = above.pop()
@@ -104,10 +100,9 @@ def _built(source: Source) -> Node:
             key = name
     if items:
         entries[key] = Node(tuple(items), first, at)
-    elif key or root is None:
+    elif key:
         raise UnusualError
-    assert root is not None
-    return root
+    return top[WHOLE]
 
 
 def _node(source: Source, number: int, value: Any, start: int, end: int, key: Mark | None = None) -> Node:
