@@ -46,6 +46,8 @@ ORDER = {
     "families",
     "side_inputs",
     "pipeline",
+    "manifests",
+    "session",
     "publish",
     "project",
     "recompile",

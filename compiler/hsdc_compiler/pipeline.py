@@ -3,34 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-import msgspec
-
-from hsdc_compiler.bind import Bound, Filled, bind, bindings, of_slots
+from hsdc_compiler.bind import Bound, bind, bindings, of_slots
 from hsdc_compiler.budget import Side, budget
 from hsdc_compiler.cache import InputCache
-from hsdc_compiler.changes import changes
 from hsdc_compiler.check import check
-from hsdc_compiler.committed import committed_manifest, orphans, with_committed
-from hsdc_compiler.compilation import Compilation, Compiled, Made, Resolution, Trace
-from hsdc_compiler.emit import Emitter
+from hsdc_compiler.committed import orphans
+from hsdc_compiler.compilation import Compilation, Compiled, Resolution, Trace
 from hsdc_compiler.expand import expand
 from hsdc_compiler.hub import fetch
 from hsdc_compiler.inherit import Header, Layered, inherit, stands_on
-from hsdc_compiler.lock import Locker, placed
-from hsdc_compiler.lower import Lowering, Resolved
+from hsdc_compiler.lock import Locker
+from hsdc_compiler.lower import Resolved
+from hsdc_compiler.manifests import Manifests
 from hsdc_compiler.node import Node
 from hsdc_compiler.node import Path as KeyPath
 from hsdc_compiler.project import HEADERS, LOCK, SPECS, Document, Project, locked_packages, spec_of
 from hsdc_compiler.refs import refs
-from hsdc_compiler.rules import claim, held_against, locked, rules
-from hsdc_compiler.sections import Sections
+from hsdc_compiler.rules import claim, held_against, rules
+from hsdc_compiler.session import Checked, Session
 from hsdc_compiler.stamp import LOCAL, own_code
 from hsdc_schemas.errors import Diagnostic, Exit, HsdcError, did_you_mean, gravest, sorted_diagnostics
-from hsdc_schemas.kinds import profile_method
-from hsdc_schemas.places import manifest_path
 from hsdc_schemas.spec import EXPERIMENTS, Experiment, Profile
 
 DEFAULT_PROFILE = "demo"
@@ -41,30 +35,6 @@ UNLOCKED = Diagnostic(
     hint=f"write the versions of the environment that runs: pip freeze >{LOCK}",
     severity="warning",
 )
-
-
-@dataclass
-class _Session:
-    """What the steps of one compilation share."""
-
-    project: Project
-    profile_name: str
-    profile: Profile
-    locker: Locker
-    packages: dict[str, str]
-    faults: list[Diagnostic] = field(default_factory=list)
-    names: tuple[str, ...] = ()
-    sections: Sections = field(default_factory=Sections)
-    clean: dict[int, Node] = field(default_factory=dict)
-    filled: dict[tuple[str, int], Filled] = field(default_factory=dict)
-
-
-class _Run(msgspec.Struct, frozen=True, gc=False):
-    """A run that is checked: as a side of budgets, ready to lower, with the factors that it changes."""
-
-    side: Side
-    ready: Resolved
-    factors: tuple[KeyPath, ...]
 
 
 def compile_project(
@@ -88,49 +58,50 @@ def compile_project(
     `overlay` holds specs, by path, that count as if they were on disk. `settled` are specs, with the names of their
     runs, that are compiled already: they are read only where other runs stand on them.
     """
-    code = own_code()
+    code, settled = own_code(), settled or {}
     project = Project(root, overlay)
-    cache = locker.cache if locker else InputCache(root, rehash=rehash)
-    locker = locker or Locker(root, cache, None if check_only else fetch)
-    session = _Session(project, profile, Profile(), locker, locked_packages(project))
+    locker = locker or Locker(root, InputCache(root, rehash=rehash), None if check_only else fetch)
+    session = Session(project, profile, Profile(), locker, locked_packages(project))
     if lock and not partial and not session.packages:
         session.faults.append(UNLOCKED)
-    settled = settled or {}
-    documents, unread = _documents(session, settled)
-    session.names = tuple(dict.fromkeys((*documents, *(name for runs in settled.values() for name in runs))))
-    wanted = _wanted(project, documents, names) or tuple(n for n in documents if spec_of(n) not in settled)
-    session.profile = _profile(session)
-    layered, faults = inherit(documents, unread)
-    session.faults += faults
+    wanted, layered = _read(session, names, settled)
     resolved = _resolve_all(session, layered, _with_ancestors(wanted, layered), partial=partial)
     compiled: list[Compiled] = []
     if lock and (partial or not _broken(session)):
         compiled = _lower_all(session, layered, resolved, sorted(layered.keys() & wanted), check_only=check_only)
-    cache.save()
+    locker.cache.save()
     gone = () if names else orphans(root, profile, session.names)
     diagnostics = sorted_diagnostics((*session.faults, *project.warnings))
     compiled = [run for run in compiled if run.name in wanted or not settled]
-    if lock and not partial and gravest(diagnostics) is Exit.DONE and (lost := {*wanted} - {c.name for c in compiled}):
-        raise RuntimeError(f"runs are lost, and nothing says why: {sorted(lost)}")
-    found = {
-        name: Resolution(layered[name].parent, layered[name].tree, run.side.tree, run.side.experiment)
-        for name, run in resolved.items()
-    }
-    everywhere = (*LOCAL, f"{SPECS}/profiles/{profile}.yaml")
-    trace = None if names or overlay or not lock else Trace(code, everywhere, project.seen, cache.used)
-    return Compilation(profile, tuple(compiled), diagnostics, gone, (), trace, found)
+    if lock and not partial and gravest(diagnostics) is Exit.DONE:
+        _none_is_lost(wanted, compiled)
+    trace = None if names or overlay or not lock else _trace(session, code)
+    return Compilation(profile, tuple(compiled), diagnostics, gone, (), trace, _resolutions(layered, resolved))
+
+
+def _read(
+    session: Session, names: Iterable[str], settled: Mapping[str, tuple[str, ...]]
+) -> tuple[tuple[str, ...], dict[str, Layered]]:
+    """The runs that are asked for, and all runs on their parents; the session learns its names and its profile."""
+    documents, unread = _documents(session, settled)
+    session.names = tuple(dict.fromkeys((*documents, *(name for runs in settled.values() for name in runs))))
+    wanted = _wanted(session.project, documents, names) or tuple(n for n in documents if spec_of(n) not in settled)
+    session.profile = _profile(session)
+    layered, faults = inherit(documents, unread)
+    session.faults += faults
+    return wanted, layered
 
 
 def _resolve_all(
-    session: _Session,
+    session: Session,
     layered: dict[str, Layered],
     names: Iterable[str],
     *,
     partial: bool,
-    known: dict[str, _Run] | None = None,
-) -> dict[str, _Run]:
+    known: dict[str, Checked] | None = None,
+) -> dict[str, Checked]:
     """The runs that could be resolved, parents first; with `partial`, those without a fault of their own."""
-    resolved: dict[str, _Run] = {} if known is None else known
+    resolved: dict[str, Checked] = {} if known is None else known
     for name in names:
         if name in resolved:
             continue
@@ -142,27 +113,39 @@ def _resolve_all(
 
 
 def _lower_all(
-    session: _Session, layered: dict[str, Layered], resolved: dict[str, _Run], names: Iterable[str], *, check_only: bool
+    session: Session,
+    layered: dict[str, Layered],
+    resolved: dict[str, Checked],
+    names: Iterable[str],
+    *,
+    check_only: bool,
 ) -> list[Compiled]:
-    """The manifests of the runs whose inputs could be locked, and of those that make rows for them, by name."""
-    lowering = Lowering(session.profile_name, session.profile.execution, session.packages)
-    tools = lowering, Emitter(session.project.root, session.profile_name)
-    done: dict[str, Compiled | None] = {}
+    """The manifests of runs, and of those that make rows for them."""
 
-    def lowered(name: str) -> Compiled | None:
-        if name not in resolved and name in layered:  # a run that another one takes rows from
-            _resolve_all(session, layered, _with_ancestors([name], layered), partial=False, known=resolved)
-        if name not in done and name in resolved:
-            done[name] = None  # who takes rows from itself finds none
-            done[name] = _lock_and_lower(session, layered[name], resolved, tools, check_only=check_only)
-        return done.get(name)
+    def resolve(name: str) -> None:
+        _resolve_all(session, layered, _with_ancestors([name], layered), partial=False, known=resolved)
 
-    session.locker.made = lambda name: found.manifest if (found := lowered(name)) is not None else None
-    tuple(map(lowered, names))  # and those that they take rows from
-    return [run for name in sorted(done) if (run := done[name]) is not None]
+    return Manifests(session, layered, resolved, resolve, check_only=check_only).of(names)
 
 
-def _broken(session: _Session) -> bool:
+def _none_is_lost(wanted: Iterable[str], compiled: Iterable[Compiled]) -> None:
+    if lost := {*wanted} - {run.name for run in compiled}:
+        raise RuntimeError(f"runs are lost, and nothing says why: {sorted(lost)}")
+
+
+def _trace(session: Session, code: str) -> Trace:
+    everywhere = (*LOCAL, f"{SPECS}/profiles/{session.profile_name}.yaml")
+    return Trace(code, everywhere, session.project.seen, session.locker.cache.used)
+
+
+def _resolutions(layered: Mapping[str, Layered], resolved: Mapping[str, Checked]) -> dict[str, Resolution]:
+    return {
+        name: Resolution(layered[name].parent, layered[name].tree, run.side.tree, run.side.experiment)
+        for name, run in resolved.items()
+    }
+
+
+def _broken(session: Session) -> bool:
     return gravest(session.faults) in (Exit.SPEC, Exit.POLICY)
 
 
@@ -183,7 +166,7 @@ def _wanted(project: Project, documents: Mapping[str, Document], names: Iterable
     return tuple(wanted)
 
 
-def _documents(session: _Session, settled: Mapping[str, object]) -> tuple[dict[str, Document], set[str]]:
+def _documents(session: Session, settled: Mapping[str, object]) -> tuple[dict[str, Document], set[str]]:
     """Every run's document, a matrix giving one for each of its runs; and the specs that could not be read.
 
     Of the specs that are settled, those that others stand on.
@@ -205,7 +188,7 @@ def _documents(session: _Session, settled: Mapping[str, object]) -> tuple[dict[s
     return documents, unread
 
 
-def _profile(session: _Session) -> Profile:
+def _profile(session: Session) -> Profile:
     document = session.project.profile(session.profile_name)
     entries = {key: item for key, item in document.node.value.items() if key not in ("hsdc", "profile")}
     profile, faults = check(of_slots(document.node._replace(value=entries), session.faults.append), Profile)
@@ -225,7 +208,7 @@ def _with_ancestors(names: Iterable[str], layered: dict[str, Layered]) -> list[s
     return [name for name in layered if name in needed]
 
 
-def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None:
+def _resolve(session: Session, run: Layered, resolved: dict[str, Checked]) -> None:
     """Bind, resolve references, check, apply rules and the budget; a run with faults is left out."""
     before = len(session.faults)
     header, faults = check(run.header, Header)
@@ -255,10 +238,10 @@ def _resolve(session: _Session, run: Layered, resolved: dict[str, _Run]) -> None
     if run.parent is not None and run.parent in resolved:
         factors, faults = budget(side, resolved[run.parent].side, run.header)
         session.faults += faults
-    resolved[run.name] = _Run(side, ready, factors)
+    resolved[run.name] = Checked(side, ready, factors)
 
 
-def _kind(session: _Session, tree: Node) -> type[Experiment] | None:
+def _kind(session: Session, tree: Node) -> type[Experiment] | None:
     """The model of a run's kind."""
     node = tree.value.get("kind")
     if node is None:
@@ -271,60 +254,3 @@ def _kind(session: _Session, tree: Node) -> type[Experiment] | None:
         session.faults.append(Diagnostic("E205", Exit.SPEC, message, node.mark.place(), hint))
         return None
     return EXPERIMENTS[node.value]
-
-
-def _lock_and_lower(
-    session: _Session, run: Layered, resolved: dict[str, _Run], tools: tuple[Lowering, Emitter], *, check_only: bool
-) -> Compiled | None:
-    found = resolved[run.name]
-    root, side = session.project.root, found.side
-    lock = session.locker.lock(side.experiment)
-    inputs, faults = lock.inputs, [placed(name, fault, side.tree) for name, fault in lock.faults]
-    not_read: tuple[str, ...] = ()
-    if faults and check_only and gravest(faults) is Exit.ENVIRONMENT:
-        committed = committed_manifest(root, session.profile_name, run.name)
-        if committed is not None:
-            inputs, not_read = with_committed(inputs, committed)
-            faults = [] if len(inputs) == len(session.locker.names(side.experiment)) else faults
-    if faults:
-        session.faults += faults
-        return None
-    (lowering, emitter), execution = tools, session.profile.execution
-    session.faults += locked(side.experiment, inputs, execution, side.tree, session.locker.modules)
-    manifest = lowering.lower(found.ready, inputs)
-    entries = run.document.node.value
-    prose = {key: str(entries[key].value) for key in ("title", "why", "notes") if key in entries}
-    texts = emitter.emit(run.name, manifest.text, manifest.digest, side.tree, prose)
-    stale = tuple(emitter.stale(texts))
-    old = None
-    if stale and emitter.there(manifest_path(session.profile_name, run.name)):
-        old = committed_manifest(root, session.profile_name, run.name)
-    parent = resolved.get(run.parent or "")
-    declared = run.header.at(("budget",))
-    return Compiled(
-        run.name,
-        manifest.digest,
-        manifest.experiment_digest,
-        manifest.typed,
-        run.parent,
-        found.factors,
-        declared.value if declared is not None else None,
-        run.parent if parent is not None and parent.ready.essence == found.ready.essence else None,
-        profile_method(side.experiment, execution),
-        texts,
-        stale,
-        tuple(changes(old, manifest.typed(), side.tree)) if old is not None else (),
-        not_read,
-        side.tree,
-        _made(session, run, found.ready, lock.makers, lock.paths),
-    )
-
-
-def _made(session: _Session, run: Layered, ready: Resolved, *others: tuple[str, ...]) -> Made:
-    slots = ready.components.items()
-    components = (path for slot, component in slots for path in session.project.paths(slot, component.used))
-    claimed = ready.reproduces.run if ready.reproduces is not None else ""
-    against = "" if ready.experiment.kind == "data" else ready.experiment.evaluation.against or ""
-    runs = (name for name in (*stands_on(run.document), claimed, against) if name)
-    sources = (run.document.path, *components)
-    return Made(sources, tuple(runs), *others)
