@@ -22,7 +22,7 @@ FINETUNES = (
         f"{NN}/adapter_learner.py",
         " | (row == SHARED))",
         ")",
-        ("tests/nn/test_beginnings.py",),
+        ("tests/nn/test_adapter.py",),
     ),
     (
         "a step's loss is the mean of its rows",
