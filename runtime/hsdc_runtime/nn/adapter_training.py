@@ -48,14 +48,8 @@ def train_adapter(
     """
     deterministic(execution)
     per_epoch, total = step_counts(len(data), training, execution)
-    accelerator = accelerator_for(execution)
-    adapted = attach(model, lora, training.seed)
-    adapted.to(accelerator.device)
-    if execution.gradient_checkpointing:
-        recompute_activations(model)
-    learner = AdapterLearner(adapted, _optimizer(adapted, training), accelerator, data, pad_id, training)
-    specs = [part.model_dump(mode="json") for part in (lora, training)]
-    specs.append(for_keys(execution.model_dump(mode="json")))
+    learner = _learner(model, data, lora, training, execution, pad_id)
+    specs = [*(part.model_dump(mode="json") for part in (lora, training)), for_keys(execution.model_dump(mode="json"))]
     course = Course(
         learner=learner,
         evaluate=lambda: learner.evaluate(validation),
@@ -70,8 +64,20 @@ def train_adapter(
     )
     found = follow(course, observe, stop, doing)
     learner.restore(found.weights)
-    adapted.eval()
-    return adapted, found
+    learner.model.eval()
+    return learner.model, found
+
+
+def _learner(
+    model: nn.Module, data: Examples, lora: Lora, training: AdapterTraining, execution: Execution, pad_id: int
+) -> AdapterLearner:
+    """A new adapter on a model, where the model is to be, with its optimizer."""
+    accelerator = accelerator_for(execution)
+    adapted = attach(model, lora, training.seed)
+    adapted.to(accelerator.device)
+    if execution.gradient_checkpointing:
+        recompute_activations(model)
+    return AdapterLearner(adapted, _optimizer(adapted, training), accelerator, data, pad_id, training)
 
 
 def _optimizer(adapted: PeftModel, training: AdapterTraining) -> torch.optim.AdamW:

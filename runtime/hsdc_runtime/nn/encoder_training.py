@@ -60,25 +60,9 @@ def train(
     NonFiniteLoss at the step of one, ValueError without rows or where the checkpoints are of other work.
     """
     deterministic(execution)
-    per_epoch, total = step_counts(len(data), training, execution)
-    if lora is not None:
-        _adapt(classifier, lora, training.seed)
-    learner = _learner(classifier, data, heads, training, execution, pad_id, group, lora is not None)
-    weights = joint_weights(data.targets, heads, sampling) if isinstance(sampling, JointOversampling) else None
-    specs = [part.model_dump(mode="json") for part in (training, sampling, *(heads[n] for n in sorted(heads)))]
-    specs.append(for_keys(execution.model_dump(mode="json")))
-    specs += [] if lora is None else [lora.model_dump(mode="json")]
-    course = Course(
-        learner=learner,
-        evaluate=lambda: _evaluate(learner, validation, execution, score),
-        metric=training.best_metric,
-        order=lambda epoch: epoch_order(len(data), weights, training.seed, epoch),
-        per_epoch=per_epoch,
-        total=total,
-        identity=digest_json([specs, sorted(heads), pad_id, _identity(data), _identity(validation)]),
-        checkpoints=checkpoints,
-        checkpoint_seconds=execution.checkpoint_seconds,
-    )
+    steps = step_counts(len(data), training, execution)
+    learner = _learner(classifier, data, heads, training, execution, pad_id, group, lora)
+    course = _course(learner, validation, steps, heads, sampling, execution, score, checkpoints, lora)
     found = follow(course, observe, stop, doing)
     return found if lora is None else _published(learner, found)
 
@@ -104,14 +88,46 @@ def _learner(
     execution: Execution,
     pad_id: int,
     group: Group,
-    adapted: bool,
+    lora: LowRank | None,
 ) -> EncoderLearner:
+    if lora is not None:
+        _adapt(classifier, lora, training.seed)
     accelerator = accelerator_for(execution)
     classifier.to(accelerator.device)
     losses = head_losses(heads, data.targets, accelerator.device)
     optimizer = adamw(classifier, training)
     return EncoderLearner(
-        classifier, optimizer, accelerator, losses, data, pad_id, training, group, execution.elastic, adapted
+        classifier, optimizer, accelerator, losses, data, pad_id, training, group, execution.elastic, lora is not None
+    )
+
+
+def _course(
+    learner: EncoderLearner,
+    validation: Rows,
+    steps: tuple[int, int],
+    heads: Mapping[str, Head],
+    sampling: Shuffle | JointOversampling,
+    execution: Execution,
+    score: Score,
+    checkpoints: Path,
+    lora: LowRank | None,
+) -> Course:
+    """What is followed, in so many steps an epoch and in all; all that its result depends on is its identity."""
+    data, training = learner.data, learner.training
+    weights = joint_weights(data.targets, heads, sampling) if isinstance(sampling, JointOversampling) else None
+    specs = [part.model_dump(mode="json") for part in (training, sampling, *(heads[n] for n in sorted(heads)))]
+    specs.append(for_keys(execution.model_dump(mode="json")))
+    specs += [] if lora is None else [lora.model_dump(mode="json")]
+    return Course(
+        learner=learner,
+        evaluate=lambda: _evaluate(learner, validation, execution, score),
+        metric=training.best_metric,
+        order=lambda epoch: epoch_order(len(data), weights, training.seed, epoch),
+        per_epoch=steps[0],
+        total=steps[1],
+        identity=digest_json([specs, sorted(heads), learner.pad_id, _identity(data), _identity(validation)]),
+        checkpoints=checkpoints,
+        checkpoint_seconds=execution.checkpoint_seconds,
     )
 
 

@@ -19,16 +19,52 @@ Labels = Mapping[str, tuple[str, ...]]
 
 def score(work: Work) -> Made:
     """The answers, and integer counts for every variant of decisions, slice of rows and head."""
-    experiment = work.experiment
-    split = experiment["evaluation"]["score_split"]
-    heads = {name: tuple(head["labels"]) for name, head in experiment["heads"].items()}
-    logits = work.needs["predict"]["logits"].path
-    data = load_logits(logits, split, heads)
+    evaluation = work.experiment["evaluation"]
+    split = evaluation["score_split"]
+    heads = {name: tuple(head["labels"]) for name, head in work.experiment["heads"].items()}
+    data = load_logits(work.needs["predict"]["logits"].path, split, heads)
     targets = {name: values[1] for name, values in data.items()}
-    ids = load_ids(logits, split)
-    belongings = load_belongings(work.needs["prepare"]["rows"].path, split, len(ids))
     chances, decided = _variants(work, {name: values[0] for name, values in data.items()})
-    rows = [
+    rows = _answers(work, split, heads, targets, chances, decided)
+    files = {"scores": work.folder / "scores.json", "answers": work.folder / "answers.jsonl"}
+    limit = work.execution["limits"]["rows"]
+    subset = f"its first {limit} rows" if limit is not None and len(rows) >= limit else None
+    header = write_answers(
+        files["answers"],
+        rows,
+        heads=heads,
+        variants=tuple(decided),
+        split=split,
+        subset=subset,
+        measurement="encoder",
+    )
+    counted = tally(header, rows, across=evaluation["cross_slices"])
+    files["scores"].write_bytes(canonical(counted) + b"\n")
+    facts = {
+        "split": split,
+        "subset": subset,
+        "rows": header.digest,
+        "measurement": header.measurement,
+        "unparseable": header.unparseable,
+        "variants": list(header.variants),
+        "labelled": {head: int((values != MASKED).sum()) for head, values in targets.items()},
+        "scores": counted,
+    }
+    return Made(files, facts)
+
+
+def _answers(
+    work: Work,
+    split: str,
+    heads: Labels,
+    targets: Arrays,
+    chances: Mapping[str, Arrays],
+    decided: Mapping[str, Arrays],
+) -> list[Answer]:
+    """What every variant says of each row of a split, beside what the row is labelled with."""
+    ids = load_ids(work.needs["predict"]["logits"].path, split)
+    belongings = load_belongings(work.needs["prepare"]["rows"].path, split, len(ids))
+    return [
         Answer(
             id=name,
             groups=groups,
@@ -45,31 +81,6 @@ def score(work: Work) -> Made:
         )
         for place, (name, (groups, cluster)) in enumerate(zip(ids, belongings, strict=True))
     ]
-    files = {"scores": work.folder / "scores.json", "answers": work.folder / "answers.jsonl"}
-    limit = work.execution["limits"]["rows"]
-    subset = f"its first {limit} rows" if limit is not None and len(rows) >= limit else None
-    header = write_answers(
-        files["answers"],
-        rows,
-        heads=heads,
-        variants=tuple(decided),
-        split=split,
-        subset=subset,
-        measurement="encoder",
-    )
-    counted = tally(header, rows, across=experiment["evaluation"]["cross_slices"])
-    files["scores"].write_bytes(canonical(counted) + b"\n")
-    facts = {
-        "split": split,
-        "subset": subset,
-        "rows": header.digest,
-        "measurement": header.measurement,
-        "unparseable": header.unparseable,
-        "variants": list(header.variants),
-        "labelled": {head: int((values != MASKED).sum()) for head, values in targets.items()},
-        "scores": counted,
-    }
-    return Made(files, facts)
 
 
 def _variants(work: Work, logits: Arrays) -> tuple[dict[str, Arrays], dict[str, Arrays]]:
