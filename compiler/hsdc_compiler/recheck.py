@@ -21,9 +21,11 @@ Known = dict[str, list[Any]]  # by path: size in bytes, BLAKE3 in hex, digest
 class Hash(Protocol):
     """What hashes bytes."""
 
-    def update(self, data: Any, /) -> Any: ...
+    def update(self, data: Any, /) -> Any:
+        """Take up more bytes."""
 
-    def hexdigest(self) -> str: ...
+    def hexdigest(self) -> str:
+        """The digest of all bytes so far, in lower case."""
 
 
 def blake3() -> Callable[[], Hash] | None:

@@ -143,7 +143,7 @@ def blob_name(data: bytes) -> str:
 def from_git(
     stack: ExitStack, repository: Repository, commit: str, name: str | None, profile: str, other: State | None
 ) -> State:
-    """A commit. Files that another state has as well are taken from there."""
+    """A commit. Files that another state has as well are taken from there. E456 where it has more than `MOST_FILES`."""
     shown = f"{name} ({commit[:12]})"
     tree = Tree(repository, commit, shown, (SPECS, LOCK.partition("/")[0], GENERATED))
     root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hsdc-diff-")))
