@@ -43,20 +43,8 @@ def changed(root: Path, record: Record) -> list[str]:
     if found.difference is not None and found.interval.low is not None and found.interval.high is not None:
         bounds = f"{found.interval.low:+.3f} to {found.interval.high:+.3f}"
         lines.append(f"  delta.{metric} {found.difference:+.4f} (95 % interval {bounds})")
-    lines += _clustered(answers)
     lines += _by_group(*runs, [metric, *_gated(record)])
     return lines + _shown(cases, texts, head, after)
-
-
-def _clustered(answers: Answers) -> list[str]:
-    """That rows hang together, which counts, and so the intervals of tables of counts, do not tell."""
-    clusters = {row.cluster for row in answers.rows if row.cluster is not None}
-    if not clusters:
-        return []
-    told = (
-        f"  the rows are of {len(clusters):,} clusters, and rows of one are not independent: intervals of differences,"
-    )
-    return [told, "  areas and gates take that into account; those of the tables of scores do not, and are too narrow"]
 
 
 def _output(root: Path, stage: StageRecord, name: str) -> Path:

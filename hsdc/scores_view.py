@@ -30,6 +30,8 @@ def scores(record: Record) -> list[str]:
         return []
     first, meant = next(iter(counts.items()))
     lines = [f"scores of {record.run} on {_split(record)}, {VARIANTS.get(first, first)}{_unread(meant)}"]
+    if clusters := _facts(record).get("clusters"):
+        lines.append(f"  intervals over {clusters:,} clusters, whose rows are not independent")
     lines += columns(_label_rows(meant))
     lines += ["", *columns(_variant_rows(counts)), *columns(_fault_rows(record, counts))]
     if meant.groups:

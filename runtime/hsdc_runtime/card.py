@@ -131,14 +131,18 @@ def _numbers(record: Record, variants: Iterable[str]) -> Iterator[str]:
 
 def _scored(experiment: Adapted, record: Record, counts: Mapping[str, Counts]) -> str:
     rows = max((confusion.total for held in counts.values() for confusion in held.whole.values()), default=0)
+    said = next((stage.facts for stage in record.stages if stage.name == "score"), {})
+    told = f"intervals over {said['clusters']:,} clusters, whose rows are not independent" if "clusters" in said else ""
     if isinstance(experiment, EncoderExperiment):
         evaluated = experiment.evaluation
         fitted = f"`raw` is as trained, the others were fitted on `{evaluated.fit_split}`"
-        return f"On {rows:,} rows of split `{evaluated.score_split}`; {fitted}."
-    said = next((stage.facts for stage in record.stages if stage.name == "score"), {})
-    subset = f" ({said['subset']})" if said.get("subset") else ""
-    unread = f"answers that cannot be read: `{experiment.evaluation.unparseable}`"
-    return f"On {rows:,} rows of split `{said['split']}`{subset}, answers by `{said['measurement']}`; {unread}."
+        parts = [f"On {rows:,} rows of split `{evaluated.score_split}`", fitted, told]
+    else:
+        subset = f" ({said['subset']})" if said.get("subset") else ""
+        unread = f"answers that cannot be read: `{experiment.evaluation.unparseable}`"
+        on = f"On {rows:,} rows of split `{said['split']}`{subset}, answers by `{said['measurement']}`"
+        parts = [on, unread, told]
+    return "; ".join(filter(None, parts)) + "."
 
 
 def _groups(counts: Mapping[str, Counts]) -> tuple[str, ...]:

@@ -9,8 +9,9 @@ from statistics import NormalDist
 
 import numpy as np
 
+from hsdc_schemas.bound import Bound
 from hsdc_schemas.intervals import CONFIDENCE, Interval
-from hsdc_schemas.judged import Bound, Judged, draws_for
+from hsdc_schemas.judged import Judged, draws_for
 from hsdc_schemas.metrics import OVERALL, RANKED, Metric
 from hsdc_schemas.resampling import Array, Sample, bounds
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
-from typing import TypeAlias
 
 import numpy as np
 
 from hsdc_schemas.answers import Answers
+from hsdc_schemas.bound import Bound, Part, together
 from hsdc_schemas.confusion import Confusion, Figure, Unparseable
 from hsdc_schemas.intervals import Interval, wilson
 from hsdc_schemas.metrics import (
@@ -30,35 +29,6 @@ from hsdc_schemas.ranking import Array, auroc, bias_rows, generalised_mean
 from hsdc_schemas.resampling import DRAWS, Sample, at_the_ends, bounds, figures
 
 DRAWS_OF_ROWS = 2_000  # where every row is a unit of its own
-Part: TypeAlias = tuple[Array | None, Callable[[Array], Array]]
-
-
-@dataclass(frozen=True)
-class Bound:
-    """A metric over a sample's units: `parts` by group and head.
-
-    A part has a table [units, cells] and what turns counts [draws, cells] into figures [draws]; one without a table
-    takes the weights of the units instead.
-    """
-
-    parts: Sequence[Sequence[Part]]
-    across: Callable[[Sequence[Array]], Array]
-
-    @property
-    def tables(self) -> list[Array] | None:
-        """All tables, or None where a part has none."""
-        found = [table for table, _ in chain.from_iterable(self.parts) if table is not None]
-        return found if len(found) == sum(map(len, self.parts)) else None
-
-    def value(self, counts: Sequence[Array]) -> Array:
-        """Figures [draws] from what each part takes, in their order."""
-        given = iter(counts)
-        return self.across([np.mean([finish(next(given)) for _, finish in heads], axis=0) for heads in self.parts])
-
-    def __call__(self, weights: Array) -> Array:
-        """Figures [draws] from how often each unit was drawn [draws, units]."""
-        given = (weights if table is None else weights @ table for table, _ in chain.from_iterable(self.parts))
-        return self.value(list(given))
 
 
 @dataclass(frozen=True)
@@ -189,8 +159,8 @@ class Judged:
         draws: dict[Metric, Array] = {}
         if drawn:
             sample = self.sample(drawn)
-            parts = sample.draw([self.bind(metric, sample) for metric in drawn], draws_for(drawn))
-            draws = dict(zip(drawn, parts, strict=True))
+            (columns,) = sample.draw([together([self.bind(metric, sample) for metric in drawn])], draws_for(drawn))
+            draws = dict(zip(drawn, columns.T, strict=True))
         return [self._interval(metric, figure, draws) for metric, figure in zip(metrics, found, strict=True)]
 
     def _is_drawn(self, figure: Figure) -> bool:

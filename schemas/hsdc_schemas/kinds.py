@@ -16,6 +16,7 @@ from hsdc_schemas.stages import Stage
 from hsdc_schemas.tables import (
     ADAPTED,
     ASK,
+    CLUSTERED,
     CONVERT,
     ENCODER,
     EXAMPLES,
@@ -38,11 +39,11 @@ def stages_of(experiment: Experiment, execution: Execution) -> tuple[Stage, ...]
     """The stages of a run, each after those that it needs."""
     match experiment:
         case EncoderExperiment():
-            return _encoder(experiment)
+            return _scored(experiment, _encoder(experiment))
         case PromptExperiment():
-            return _prompt(experiment, execution)
+            return _scored(experiment, _prompt(experiment, execution))
         case FinetuneExperiment():
-            return _finetune(experiment, execution)
+            return _scored(experiment, _finetune(experiment, execution))
         case DataExperiment():
             return _data(experiment)
 
@@ -101,6 +102,17 @@ def _finetune(experiment: FinetuneExperiment, execution: Execution) -> tuple[Sta
     parse = _after(PARSE, base.name)
     again = _with(_after(PARSE, adapted.name), name="parse_adapter", module="parse")
     return (_select(experiment), RENDER, examples, *convert, base, train, adapted, parse, again, SCORE_BOTH)
+
+
+def _scored(
+    experiment: EncoderExperiment | PromptExperiment | FinetuneExperiment, stages: tuple[Stage, ...]
+) -> tuple[Stage, ...]:
+    """Where rows hang together, what resamples clusters counts too; no other run is made anew by a change of it."""
+    if experiment.dataset.cluster is None:
+        return stages
+    return tuple(
+        _with(stage, revision=stage.revision + CLUSTERED) if stage.name == "score" else stage for stage in stages
+    )
 
 
 def _data(experiment: DataExperiment) -> tuple[Stage, ...]:

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 
 from hsdc_schemas.confusion import Confusion, Figure, Unparseable, mean
 from hsdc_schemas.errors import did_you_mean
+from hsdc_schemas.intervals import Interval
 
 OVERALL = "overall"
 ALL = "all"  # the slice of all rows
@@ -76,20 +77,27 @@ class Metric:
 class Counts:
     """What is stored of one variant of a run's decisions: each head's counts over all rows and over slices of them.
 
-    `unparseable` says how answers that could not be read count; coverage is always of all rows.
+    `unparseable` says how answers that could not be read count; coverage is always of all rows. Where rows hang
+    together, which counts do not tell, `intervals` has those of metrics by name.
     """
 
     whole: Mapping[str, Confusion]
     slices: Slices = field(default_factory=dict)
     unparseable: Unparseable = "wrong"
+    intervals: Mapping[str, Interval] | None = None
 
     @classmethod
-    def from_json(cls, variant: Mapping[str, Mapping[str, Any]], unparseable: Unparseable = "wrong") -> Counts:
+    def from_json(
+        cls,
+        variant: Mapping[str, Mapping[str, Any]],
+        unparseable: Unparseable = "wrong",
+        intervals: Mapping[str, Interval] | None = None,
+    ) -> Counts:
         """From a record's counts of a variant; raises ValueError or KeyError where they are none."""
         read = {
             name: {head: Confusion.from_json(item) for head, item in heads.items()} for name, heads in variant.items()
         }
-        return cls(read.pop(ALL), read, unparseable)
+        return cls(read.pop(ALL), read, unparseable, intervals)
 
     @property
     def groups(self) -> tuple[str, ...]:

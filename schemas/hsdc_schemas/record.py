@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 
 from hsdc_schemas.fields import Model
-from hsdc_schemas.scores import Counts
+from hsdc_schemas.scores import Counts, Interval
 
 
 class Artifact(Model):
@@ -17,7 +17,12 @@ class Artifact(Model):
 
 
 class StageRecord(Model):
-    """What a stage made, whether it was executed for this record, and what that took."""
+    """What a stage made, whether it was executed for this record, and what that took.
+
+    Where rows are of clusters, the `facts` of the stage `score` have `clusters`, how many are drawn, and `intervals`,
+    from variant to metric to `low`, `high`, `method` and `reason`. Counts do not tell them: they follow from its output
+    `answers`, whose clusters are drawn as a whole with a seed that follows from the rows.
+    """
 
     name: str
     key: str
@@ -128,11 +133,14 @@ class Record(Model):
 
 
 def counts_of(record: Record) -> dict[str, Counts]:
-    """The counts of every variant, the one that is meant where none is named first.
+    """The counts of every variant, the one that is meant where none is named first; with the intervals that are held.
 
     Raises ValueError or KeyError where the scores of the record are none.
     """
     said = next((stage.facts for stage in record.stages if stage.name == "score"), {})
     order = said.get("variants") or sorted(record.scores, key=lambda name: (name != "raw", name))
-    policy = said.get("unparseable", "wrong")
-    return {variant: Counts.from_json(record.scores[variant], policy) for variant in order}
+    policy, held = said.get("unparseable", "wrong"), said.get("intervals", {})
+    intervals = {
+        variant: {name: Interval(**found) for name, found in figures.items()} for variant, figures in held.items()
+    }
+    return {variant: Counts.from_json(record.scores[variant], policy, intervals.get(variant)) for variant in order}

@@ -23,7 +23,7 @@ AT_A_TIME = 2_000_000  # numbers held for the draws that are made together
 MOST_UNDEFINED = 0.05  # share of the draws that may have no figure
 
 Array: TypeAlias = npt.NDArray[Any]
-Statistic: TypeAlias = Callable[[Array], Array]  # how often each unit was drawn [draws, units] -> figures [draws]
+Statistic: TypeAlias = Callable[[Array], Array]  # how often each unit was drawn [draws, units] -> figures [draws, …]
 
 
 class Sample:
@@ -41,9 +41,19 @@ class Sample:
             self.times = np.ones(len(self.row), dtype=np.int64)
         self.of_row = self.of_row.reshape(-1)
         self._seed = (columns, self.of_row)
+        self._tables: dict[tuple[bytes, int], Array] = {}
 
     def table(self, codes: Array, cells: int) -> Array:
-        """Float64 [units, cells]: how often each code is in one unit, given every row's code or -1 for none."""
+        """Float64 [units, cells]: how often each code is in one unit, given every row's code or -1 for none.
+
+        The same codes have one and the same table, so that metrics share it.
+        """
+        key = (hashlib.sha256(codes.tobytes()).digest(), cells)
+        if key not in self._tables:
+            self._tables[key] = self._table(codes, cells)
+        return self._tables[key]
+
+    def _table(self, codes: Array, cells: int) -> Array:
         table = np.zeros((len(self.times), cells))
         if self.clustered:
             counted = codes >= 0
@@ -74,7 +84,7 @@ class Sample:
         yield from (min(step, draws - start) for start in range(0, draws, step))
 
     def draw(self, statistics: Sequence[Statistic], draws: int = DRAWS) -> list[Array]:
-        """Figures [draws] of each statistic, all of the same draws."""
+        """Figures [draws, …] of each statistic, all of the same draws."""
         generator, total = self.generator(), int(self.times.sum())
         found: list[list[Array]] = [[] for _ in statistics]
         for count in self.chunks(draws):
@@ -132,15 +142,18 @@ def bounds(draws: Array, method: str) -> Interval:
 
 
 def interval(counts: Counts, metric: Metric) -> Interval:
-    """A metric's interval from counts alone, hence for rows that are independent of each other.
+    """A metric's interval: the one that is held beside the counts, or from these alone, as of independent rows.
 
-    Wilson's where the figure is a share of rows, else the bootstrap of the counts. `overall` gets the mean of the
-    heads' bounds, which is right where heads fail on the same rows and too wide where they do not; a gap is resampled
-    as if no row were in two groups.
+    Of counts alone it is Wilson's where the figure is a share of rows, else the bootstrap of the counts. `overall` gets
+    the mean of the heads' bounds, which is right where heads fail on the same rows and too wide where they do not; a
+    gap is resampled as if no row were in two groups.
     """
     figure = counts.figure(metric)
     if figure.value is None:
         return Interval(None, None, reason=figure.reason)
+    if counts.intervals is not None:
+        none = Interval(None, None, reason="rows hang together, which counts do not tell")
+        return counts.intervals.get(str(metric), none)
     if figure.count is not None:
         return Interval(*wilson(*figure.count), "Wilson")
     if metric.is_gap:

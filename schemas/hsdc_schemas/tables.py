@@ -201,6 +201,7 @@ PARSE = Stage(
     outputs=("parsed",),
     packages=(),
 )
+CLUSTERED = 1  # revision of the intervals that the stages `score` hold where rows are of clusters
 SCORE_ANSWERS = Stage(
     "score",
     revision=1,

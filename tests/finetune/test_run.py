@@ -8,16 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from msgspec import structs
 from transformers import AutoTokenizer
 
 from hsdc.__main__ import main
-from hsdc.changed_view import _clustered, changed
+from hsdc.changed_view import changed
 from hsdc_runtime.nn.examples import load_examples
 from hsdc_runtime.store import Store
 from hsdc_schemas.answers import load_answers
@@ -135,15 +133,6 @@ def test_the_difference_is_shown_within_groups_too(finished: Path) -> None:
         assert (metric, before, after) == ("label.f1_macro", f"{was:.4f}", f"{now:.4f}"), group
         assert delta == f"{now - was:+.4f}"
         assert float(low) <= float(delta) <= float(high)
-
-
-def test_rows_that_hang_together_are_said_to(finished: Path) -> None:
-    """The tables of scores are of counts, which do not tell; everything else is resampled by clusters."""
-    answers = load_answers(output(finished, "score", "answers"), "the answers")
-    assert _clustered(answers) == []
-    rows = tuple(structs.replace(row, cluster=f"c{number % 3}") for number, row in enumerate(answers.rows))
-    said = " ".join(" ".join(_clustered(replace(answers, rows=rows))).split())
-    assert said.startswith("the rows are of 3 clusters, and rows of one are not independent")
 
 
 def test_the_adapter_alone_is_stored(finished: Path) -> None:

@@ -10,7 +10,8 @@ import numpy as np
 from hsdc_runtime.nn.decisions import Calibration, decide, probabilities
 from hsdc_runtime.nn.tensors import MASKED, load_belongings, load_ids, load_logits
 from hsdc_runtime.work import Made, Work
-from hsdc_schemas.answers import Answer, tally, write_answers
+from hsdc_schemas.answers import Answer, Answers, tally, write_answers
+from hsdc_schemas.clustered import clustered
 from hsdc_schemas.digests import canonical
 
 Arrays = Mapping[str, np.ndarray]  # by head
@@ -49,6 +50,7 @@ def score(work: Work) -> Made:
         "variants": list(header.variants),
         "labelled": {head: int((values != MASKED).sum()) for head, values in targets.items()},
         "scores": counted,
+        **clustered(Answers(header, tuple(rows)), counted),
     }
     return Made(files, facts)
 

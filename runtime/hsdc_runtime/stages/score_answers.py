@@ -11,6 +11,7 @@ from msgspec import UNSET
 from hsdc_runtime.lines import json_lines
 from hsdc_runtime.work import Made, Work
 from hsdc_schemas.answers import Answer, Answers, Header, tally, write_answers
+from hsdc_schemas.clustered import clustered
 from hsdc_schemas.digests import canonical
 from hsdc_schemas.errors import Exit, fail
 from hsdc_schemas.judged import Judged
@@ -49,7 +50,7 @@ def score_answers(work: Work) -> Made:
     files["scores"].write_bytes(canonical(counted) + b"\n")
     answers, background = Answers(header, tuple(rows)), evaluation["background"]
     judged = {variant: Judged.of(answers, variant, background=background) for variant in header.variants}
-    facts = {**_facts(header, counted, background), "areas": _areas(task, judged)}
+    facts = {**_facts(header, counted, background), "areas": _areas(task, judged), **clustered(answers, counted)}
     if numbers:
         facts["numbers"] = {variant: item.of_numbers(task.target) for variant, item in judged.items()}
     return Made(files, facts)
