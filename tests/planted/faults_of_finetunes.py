@@ -104,4 +104,25 @@ FINETUNES = (
         "resolved = ends[0] == ends[1]",
         ("tests/schemas/test_gates.py",),
     ),
+    (
+        "tables take rows that hang together for independent ones",
+        f"{SCHEMAS}/record.py",
+        "policy, intervals.get(variant))",
+        "policy)",
+        ("tests/finetune/test_clusters.py",),
+    ),
+    (
+        "tables have other draws of clusters than gates",
+        f"{SCHEMAS}/clustered.py",
+        "Judged.of(answers, variant)",
+        "Judged.of(answers, variant, ids=[row.id for row in reversed(answers.rows)])",
+        ("tests/schemas/test_clustered.py",),
+    ),
+    (
+        "rows that hang together are scored under the keys of others",
+        f"{SCHEMAS}/kinds.py",
+        "revision=stage.revision + CLUSTERED)",
+        "revision=stage.revision)",
+        ("tests/runtime/test_clusters.py",),
+    ),
 )
