@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsBytes
 
 import msgspec
 
@@ -54,13 +54,16 @@ class Emitter:
         except OSError:
             self._there = frozenset()
 
-    def emit(self, run: str, manifest: Text, digest: str, tree: Node, prose: Mapping[str, str]) -> dict[str, Text]:
-        """Paths relative to the root, and the texts of the files there.
-
-        Provenance holds for every leaf of every section its layers, the winner first: file, line, operation, value.
-        """
+    def emit(
+        self, run: str, manifest: Text, digest: str, tree: Node, prose: Mapping[str, str]
+    ) -> dict[str, Text | Provenance]:
+        """Paths relative to the root, and the texts of the files there."""
         base = f"{self.folder}/{run}"
-        said = {**prose, "run": run, "manifest": digest}
+        provenance = Provenance(self, tree, {**prose, "run": run, "manifest": digest})
+        return {f"{base}.lock.json": manifest, f"{base}.provenance.json": provenance}
+
+    def provenance(self, tree: Node, said: Mapping[str, str]) -> Text:
+        """For every leaf of every section its layers, the winner first: file, line, operation, value."""
         sections, texts = tree.value, self._texts
         names, keys = tuple(sorted(sections)), sorted(said)
         fills = [canonical_ready(said[key]) for key in keys if key < "values"]
@@ -68,10 +71,7 @@ class Emitter:
             section = sections[name]
             fills.append(texts.get((name, _identity(section))) or self._text(name, section))
         fills += [canonical_ready(said[key]) for key in keys if key > "values"]
-        return {
-            f"{base}.lock.json": manifest,
-            f"{base}.provenance.json": Text(_template(tuple(said), names), tuple(fills)),
-        }
+        return Text(_template(tuple(said), names), tuple(fills))
 
     def _text(self, name: str, section: Node) -> bytes:
         """The histories of a section's leaves as canonical JSON."""
@@ -95,11 +95,11 @@ class Emitter:
         """Whether a file that this writes was there when the compilation began."""
         return path.rpartition("/")[2] in self._there
 
-    def stale(self, files: Mapping[str, Text]) -> list[str]:
+    def stale(self, files: Mapping[str, SupportsBytes]) -> list[str]:
         """The files whose bytes on disk are others than these."""
         return [path for path, text in files.items() if not self._holds(path, text)]
 
-    def _holds(self, path: str, text: Text) -> bool:
+    def _holds(self, path: str, text: SupportsBytes) -> bool:
         if not self.there(path):
             return False
         try:
@@ -107,6 +107,21 @@ class Emitter:
                 return file.read() == bytes(text)
         except OSError:
             return False
+
+
+class Provenance(msgspec.Struct, frozen=True, gc=False):
+    """The history of a run's values, written down when it is asked for: where no file is, nobody compares it."""
+
+    emitter: Emitter
+    tree: Node
+    said: Mapping[str, str]
+
+    @property
+    def text(self) -> Text:
+        return self.emitter.provenance(self.tree, self.said)
+
+    def __bytes__(self) -> bytes:
+        return bytes(self.text)
 
 
 @cache

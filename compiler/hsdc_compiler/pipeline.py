@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from pathlib import Path, PurePath
 
 from hsdc_compiler.bind import Bound, bind, bindings, of_slots
@@ -81,11 +81,11 @@ def compile_project(
 
 def _read(
     session: Session, names: Iterable[str], settled: Mapping[str, tuple[str, ...]]
-) -> tuple[tuple[str, ...], dict[str, Layered]]:
+) -> tuple[Set[str], dict[str, Layered]]:
     """The runs that are asked for, and all runs on their parents; the session learns its names and its profile."""
     documents, unread = _documents(session, settled)
-    session.names = tuple(dict.fromkeys((*documents, *(name for runs in settled.values() for name in runs))))
-    wanted = _wanted(session.project, documents, names) or tuple(n for n in documents if spec_of(n) not in settled)
+    session.names = dict.fromkeys((*documents, *(name for runs in settled.values() for name in runs)))
+    wanted = _wanted(session.project, documents, names) or {n for n in documents if spec_of(n) not in settled}
     session.profile = _profile(session)
     layered, faults = inherit(documents, unread)
     session.faults += faults
@@ -128,8 +128,8 @@ def _lower_all(
     return Manifests(session, layered, resolved, resolve, check_only=check_only).of(names)
 
 
-def _none_is_lost(wanted: Iterable[str], compiled: Iterable[Compiled]) -> None:
-    if lost := {*wanted} - {run.name for run in compiled}:
+def _none_is_lost(wanted: Set[str], compiled: Iterable[Compiled]) -> None:
+    if lost := wanted - {run.name for run in compiled}:
         raise RuntimeError(f"runs are lost, and nothing says why: {sorted(lost)}")
 
 
@@ -149,9 +149,9 @@ def _broken(session: Session) -> bool:
     return gravest(session.faults) in (Exit.SPEC, Exit.POLICY)
 
 
-def _wanted(project: Project, documents: Mapping[str, Document], names: Iterable[str]) -> tuple[str, ...]:
+def _wanted(project: Project, documents: Mapping[str, Document], names: Iterable[str]) -> Set[str]:
     """The runs that are asked for; the name of a matrix stands for all its runs."""
-    wanted: dict[str, None] = {}
+    wanted: set[str] = set()
     faults = []
     for name in names:
         made = [d.name for d in documents.values() if d.matrix is not None and d.matrix.run == name]
@@ -160,10 +160,10 @@ def _wanted(project: Project, documents: Mapping[str, Document], names: Iterable
             file = next((path for path in project.strays if PurePath(path).stem == name), "")
             hint = f"{file} is not read: {project.strays[file]}" if file else did_you_mean(name, documents)
             faults.append(Diagnostic("E004", Exit.SPEC, f"there is no run '{name}'", None, hint))
-        wanted |= dict.fromkeys(found or [name])
+        wanted.update(found or [name])
     if faults:
         raise HsdcError(faults)
-    return tuple(wanted)
+    return wanted
 
 
 def _documents(session: Session, settled: Mapping[str, object]) -> tuple[dict[str, Document], set[str]]:

@@ -11,6 +11,7 @@ from typing import SupportsBytes
 
 from hsdc_compiler.committed import finished_record, protected, records
 from hsdc_compiler.compilation import Compilation
+from hsdc_compiler.emit import Provenance
 from hsdc_compiler.known import FILE, known_bytes
 from hsdc_compiler.stamp import CACHE, STAMPS, SUFFIXES, outlive, output_stats, stamp_bytes
 from hsdc_schemas.digests import Text, write_atomically, write_folder
@@ -31,7 +32,8 @@ def write(root: Path, compilation: Compilation, *, supersede: bool = False) -> C
         if run.stale and run.name in recorded
     }
     faults = [] if supersede else [fault for found in standing.values() for fault in found]
-    stale = [(path, run.texts[path]) for run in compilation.runs for path in run.stale]
+    texts = ((path, run.texts[path]) for run in compilation.runs for path in run.stale)
+    stale = [(path, text.text if isinstance(text, Provenance) else text) for path, text in texts]
     if secrets_in([("", b"\n".join(_parts(text for _, text in stale)))]):  # which is quick, and says no more than that
         faults += secrets_in((path, bytes(text)) for path, text in stale)
     if faults:

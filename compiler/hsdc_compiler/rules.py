@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -29,11 +29,11 @@ def rules(experiment: Experiment, tree: Node, execution: Execution) -> list[Diag
     return found
 
 
-def claim(experiment: Experiment, reproduces: Reproduces, header: Node, runs: Iterable[str]) -> Iterator[Diagnostic]:
+def claim(experiment: Experiment, reproduces: Reproduces, header: Node, runs: Collection[str]) -> Iterator[Diagnostic]:
     """What a run says it reproduces exists, and is something that it computes."""
-    others = [name for name in runs if name != header.value["run"].value]
-    if reproduces.run not in others:
-        hint = did_you_mean(reproduces.run, others)
+    own = header.value["run"].value
+    if reproduces.run == own or reproduces.run not in runs:
+        hint = did_you_mean(reproduces.run, [name for name in runs if name != own])
         message = f"there is no other run '{reproduces.run}' to reproduce"
         yield fault(header, "E309", message, ("reproduces", "run"), hint)
     known = metrics(experiment)
@@ -43,12 +43,12 @@ def claim(experiment: Experiment, reproduces: Reproduces, header: Node, runs: It
         yield fault(header, "E708", message, ("reproduces", "metric"), hint)
 
 
-def held_against(experiment: Experiment, tree: Node, runs: Iterable[str]) -> Iterator[Diagnostic]:
+def held_against(experiment: Experiment, tree: Node, runs: Collection[str]) -> Iterator[Diagnostic]:
     """The run that gates compare with exists."""
     against = None if experiment.kind == "data" else experiment.evaluation.against
-    if against is not None and against not in (names := tuple(runs)):
+    if against is not None and against not in runs:
         message = f"there is no run '{against}' to hold gates against"
-        yield fault(tree, "E309", message, ("evaluation", "against"), did_you_mean(against, names))
+        yield fault(tree, "E309", message, ("evaluation", "against"), did_you_mean(against, runs))
 
 
 def pinned_model(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import msgspec
@@ -27,7 +28,7 @@ class Session:
     locker: Locker
     packages: dict[str, str]
     faults: list[Diagnostic] = field(default_factory=list)
-    names: tuple[str, ...] = ()
+    names: Collection[str] = ()
     sections: Sections = field(default_factory=Sections)
     clean: dict[int, Node] = field(default_factory=dict)
     filled: dict[tuple[str, int], Filled] = field(default_factory=dict)
