@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, TypeAlias
 
 from hsdc_compiler.node import Mark, Node, Scalar, Source
 
@@ -43,14 +43,9 @@ class UnusualError(Exception):
     """This is not of the usual form."""
 
 
-class _Written(NamedTuple):
-    """A key or a dash (key "") with its value, a scalar or the items of a flow collection; columns count from 1."""
-
-    column: int
-    key: str
-    value: Any
-    start: int  # of the value; 0: there is none
-    end: int
+Written: TypeAlias = tuple[int, str, Any, int, int]
+"""A key or a dash (key "") by its column, and its value, a scalar or the items of a flow collection, from where to
+where; columns count from 1, and 0 is where no value is."""
 
 
 def block(source: Source) -> Node | None:
@@ -120,34 +115,31 @@ def _node(source: Source, number: int, value: Any, start: int, end: int, key: Ma
 
 
 @lru_cache(maxsize=4096)
-def _line(text: str) -> _Written | None:
+def _line(text: str) -> Written | None:
     """What a line says; None where it is blank. Specs of a campaign have most of their lines in common."""
     found = _LINE.match(text)
     if found is None:
         raise UnusualError
-    key, dash, value = found.group("key", "dash", "value")
+    key, dash, value = found.groups()
     if key is None and dash is None:
         return None
+    column, name = (found.start("dash") + 1, "") if dash else (found.start("key") + 1, _name(key))
     if value is None:
         if dash:
             raise UnusualError
-        return _Written(found.start("key") + 1, _name(key), None, 0, 0)
-    start = found.start("value")
-    if value[0] in "[{":
-        content, end = _flow(text, start)
-        if end < found.end("value"):
-            raise UnusualError
-        end = start + 1
-    else:
-        content, end = _scalar(value), found.end("value")
-    if dash:
-        return _Written(found.start("dash") + 1, "", content, start + 1, end + 1)
-    return _Written(found.start("key") + 1, _name(key), content, start + 1, end + 1)
+        return column, name, None, 0, 0
+    start, end = found.span("value")
+    if value[0] not in "[{":
+        return column, name, _scalar(value), start + 1, end + 1
+    content, last = _flow(text, start)
+    if last < end:
+        raise UnusualError
+    return column, name, content, start + 1, start + 2
 
 
 def _flow(text: str, at: int, depth: int = 0) -> tuple[Any, int]:
     """The items of the flow collection that opens at a position of a line, and where it ends."""
-    mapping, at, items = text[at] == "{", at + 1, list[_Written]()
+    mapping, at, items = text[at] == "{", at + 1, list[Written]()
     last = _CLOSE.match(text, at)
     while last is None:
         found = _ITEM.match(text, at)
@@ -160,20 +152,20 @@ def _flow(text: str, at: int, depth: int = 0) -> tuple[Any, int]:
             end = start + 1
         else:
             content, end = _scalar(found["value"]), at
-        items.append(_Written(column, _name(found["key"]) if mapping else "", content, start + 1, end + 1))
+        items.append((column, _name(found["key"]) if mapping else "", content, start + 1, end + 1))
         last = _CLOSE.match(text, at)
         if last is None:
             comma = _COMMA.match(text, at)
             if comma is None:
                 raise UnusualError
             at = comma.end()
-    if (last[1] == "}") is not mapping or len({item.key for item in items}) < len(items) * mapping:
+    if (last[1] == "}") is not mapping or len({key for _, key, *_ in items}) < len(items) * mapping:
         raise UnusualError
-    return ({item.key: item for item in items} if mapping else tuple(items)), last.end()
+    return ({item[1]: item for item in items} if mapping else tuple(items)), last.end()
 
 
 def _name(key: str) -> str:
-    if type(resolve(key)) is not str:
+    if key in _BOOLS or key in _NULLS:
         raise UnusualError
     return key
 
