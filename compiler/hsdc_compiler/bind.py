@@ -38,7 +38,7 @@ def bind(tree: Node, profile: Profile, find: Find, report: Report, known: dict[t
     components: dict[str, Component] = {}
     for slot in SLOTS:
         node = entries.get(slot)
-        if node is None or not node.is_mapping or "use" not in node.value:
+        if node is None or type(node.value) is not dict or "use" not in node.value:
             continue
         found = known.get((slot, id(node)))
         if found is None:

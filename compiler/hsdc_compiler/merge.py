@@ -62,7 +62,7 @@ def _merged(base: Node, change: Node, report: Report, path: Path) -> Node:
     merged = dict(base.value)
     for key, item in change.value.items():
         below, old = (*path, key), merged.get(key)
-        if type(item.value) is dict and _is_unset(item):
+        if type(item.value) is dict and "$unset" in item.value and _is_unset(item):
             if old is not None:
                 del merged[key]
                 continue
@@ -75,17 +75,15 @@ def _merged(base: Node, change: Node, report: Report, path: Path) -> Node:
 
 def fresh(node: Node, report: Report, path: Path = ()) -> Node:
     """A node that stands on nothing: `$literal` and `$replace` are unwrapped, other operators are faults."""
-    if not node.is_mapping:
+    if type(node.value) is not dict:
         return node
     if (stranger := _stranger(node)) is not None:
         report(stranger)
         return Node(None, node.mark, node.key, FAULT)
     if OPERATORS.isdisjoint(node.value):
-        entries = {
-            key: fresh(item, report, (*path, key)) if item.is_mapping else item for key, item in node.value.items()
-        }
-        same = all(entries[key] is item for key, item in node.value.items())
-        return node if same else node._replace(value=entries)
+        inner = [(key, item) for key, item in node.value.items() if type(item.value) is dict]
+        made = {key: new for key, item in inner if (new := fresh(item, report, (*path, key))) is not item}
+        return node._replace(value={**node.value, **made}) if made else node
     operators = sorted(OPERATORS.intersection(node.value))
     if len(node.value) == 1 and operators[0] == "$literal":
         literal: Node = node.value["$literal"]
@@ -188,7 +186,9 @@ def _alone(name: str, other: str, node: Node) -> Diagnostic:
 
 def _stranger(node: Node, base: Node | None = None) -> Diagnostic | None:
     """A fault where a key can only be meant as an operator, and is none: beside a list, or nearly one's name."""
-    key, item = next(iter(node.value.items())) if node.is_mapping and len(node.value) == 1 else ("", node)
+    if type(node.value) is not dict or len(node.value) != 1:
+        return None
+    key, item = next(iter(node.value.items()))
     if not key.startswith("$") or key in KNOWN:
         return None
     hint = did_you_mean(key.lower()[:60], KNOWN)

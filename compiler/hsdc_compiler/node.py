@@ -78,7 +78,7 @@ class Node(msgspec.Struct, frozen=True, gc=False):
         """The node under a path of keys, or None."""
         node: Node | None = self
         for key in path:
-            node = node.value.get(key) if node is not None and node.is_mapping else None
+            node = node.value.get(key) if node is not None and type(node.value) is dict else None
         return node
 
     def nearest(self, path: Path) -> Node:

@@ -82,7 +82,7 @@ def columns(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 
 def meanings(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A value counts as a label that the run knows."""
-    if experiment.kind == "data":
+    if experiment.kind == "data" or not experiment.dataset.values:
         return
     dataset = experiment.dataset
     known = dict(experiment.tasks.values())
@@ -100,7 +100,7 @@ def meanings(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
 
 def gates(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A gate is an inequality over a figure that the run has; a difference is taken against something."""
-    if experiment.kind == "data":
+    if experiment.kind == "data" or not experiment.evaluation.gates:
         return
     heads = {name: labels for name, (_, labels) in experiment.tasks.items()}
     for position, text in enumerate(experiment.evaluation.gates):
@@ -175,7 +175,7 @@ def _unresolved(
 
 def subsets(experiment: Experiment, tree: Node) -> Iterator[Diagnostic]:
     """A subset is drawn from a split that is there, by a label that is decided."""
-    if experiment.kind == "data":
+    if experiment.kind == "data" or not experiment.dataset.subsets:
         return
     dataset = experiment.dataset
     targets = [target for target, _ in experiment.tasks.values()]

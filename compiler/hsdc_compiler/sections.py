@@ -11,7 +11,6 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 from hsdc_compiler.node import Node
 from hsdc_schemas.digests import canonical_ready
 from hsdc_schemas.factors import ready_essence, ready_typed
-from hsdc_schemas.fields import Model
 from hsdc_schemas.spec import Experiment
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -107,14 +106,15 @@ def _changed(old: Any, ready: Any, node: Node) -> tuple[Any, Any] | None:
     under = node.under
     if node.op != "merge" or under is None or node.touched is None:
         return None
-    typed, essence = {}, dict(ready)
+    is_mapping = type(old) is dict  # of what its author named; else a model, which takes a call of Python to ask
+    fields, typed, essence = old if is_mapping else vars(old), {}, dict(ready)
     for name in node.touched:
         item, was = node.value.get(name), under.value.get(name)
         if item is None:  # it is taken out
             return None
-        before = vars(old).get(name) if isinstance(old, Model) else old.get(name)
+        before = fields.get(name)
         found = _changed(before, ready.get(name), item) if item.under is was and before is not None else None
-        if found is None and (not isinstance(old, Model) or name == "kind" or name not in ready):
+        if found is None and (is_mapping or name == "kind" or name not in ready):
             return None
         try:
             if found is None:
@@ -123,10 +123,10 @@ def _changed(old: Any, ready: Any, node: Node) -> tuple[Any, Any] | None:
             typed[name], essence[name] = found
         except (ValidationError, OverflowError):
             return None
-    if not isinstance(old, Model):
+    if is_mapping:
         return old | typed, essence
     given = old.model_fields_set
-    return _constructed(type(old), vars(old) | typed, given if typed.keys() <= given else given | typed.keys()), essence
+    return _constructed(type(old), fields | typed, given if typed.keys() <= given else given | typed.keys()), essence
 
 
 def _constructed(model: type[_M], fields: dict[str, Any], given: set[str]) -> _M:

@@ -130,10 +130,11 @@ def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
         one, other = vars(old), vars(new)
         for name, whole in _counted(model):
             before, after = one[name], other[name]
-            if before is after or _same(before, after):
+            if before is after:
                 continue
             if type(before) in _SCALARS and type(before) is type(after):
-                yield (*path, name)
+                if before != after:
+                    yield (*path, name)
             elif not whole:
                 yield from factors(before, after, (*path, name))
             elif essence(before) != essence(after):
@@ -148,13 +149,6 @@ def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
                 yield from factors(old[key], new[key], (*path, key))
     elif essence(old) != essence(new):
         yield path
-
-
-def _same(one: Any, other: Any) -> bool:
-    """Equality, without what pydantic compares beside the fields."""
-    if type(type(one)) is _MODELS and type(one) is type(other):
-        return one is other or vars(one) == vars(other)
-    return bool(one == other)
 
 
 @cache
