@@ -60,8 +60,10 @@ def block(source: Source) -> Node | None:
 
 def _built(source: Source) -> Node:
     """Goes down the lines: with the mapping that is open, the key that waits for its value, the list that is open."""
-    top = entries = dict[str, Node]()
-    column, key, items, above = 0, WHOLE, list[Node](), list[tuple[int, dict[str, Node]]]()
+    top: dict[str, Node] = {}
+    items: list[Node] = []
+    above: list[tuple[int, dict[str, Node]]] = []
+    column, key, entries = 0, WHOLE, top
     at = first = Mark(source, 0, 0, 0)
     for number, line in enumerate(map(_line, source.text.split("\n")), 1):
         if line is None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from functools import cache, lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, SupportsBytes
 
 import msgspec
 
-from hsdc_compiler.node import NESTED, Mark, Node, Scalar, Source
+from hsdc_compiler.node import NESTED, Mark, Node, Source
 from hsdc_schemas.digests import HOLE, Text, canonical_ready, ready, template
 from hsdc_schemas.places import GENERATED
 
@@ -157,23 +157,13 @@ def _change(leaves: dict[str, bytes | None], path: str, old: Node | None, new: N
 
 
 def _leaf(path: str, node: Node) -> bytes:
-    layers = b",".join(map(_layer, node.layers())) if node.under is not None else _layer(node)
-    return b"%b:[%b]" % (_scalar(path), layers)
+    layers = [_layer(layer) for layer in node.layers()] if node.under is not None else [_layer(node)]
+    return b"%b:%b" % (canonical_ready(path), canonical_ready(layers))
 
 
-def _layer(node: Node) -> bytes:
-    """What set a value, as canonical JSON: file, line, operation, value."""
-    mark, value = node.mark, node.value
-    text = _canonical(node.plain()) if type(value) in NESTED else _scalar(value)
-    return b"[%b,%d,%b,%b]" % (_scalar(mark.source.path), mark.line, _scalar(node.op), text)
-
-
-@lru_cache(maxsize=4096, typed=True)
-def _scalar(value: Scalar) -> bytes:
-    return _canonical(value)
-
-
-def _canonical(value: Any) -> bytes:
-    if isinstance(value, int) and abs(value) >= 2**53:
+def _layer(node: Node) -> list[Any]:
+    """What set a value: file, line, operation, value."""
+    value = node.value if type(node.value) not in NESTED else node.plain()
+    if type(value) is int and abs(value) >= 2**53:
         value = str(value)  # JSON has no such number
-    return canonical_ready(ready(value))
+    return [node.mark.source.path, node.mark.line, node.op, value if type(value) is str else ready(value)]

@@ -139,15 +139,13 @@ def factors(old: Any, new: Any, path: Path = ()) -> Iterator[Path]:
                 yield from factors(before, after, (*path, name))
             elif essence(before) != essence(after):
                 yield (*path, name)
-    elif old == new:
-        return
     elif type(old) is dict and type(new) is dict:
         for key in dict.fromkeys((*old, *new)):
             if key not in old or key not in new:
                 yield (*path, key)
             elif old[key] is not new[key]:
                 yield from factors(old[key], new[key], (*path, key))
-    elif essence(old) != essence(new):
+    elif old != new and essence(old) != essence(new):
         yield path
 
 
