@@ -25,6 +25,13 @@ FINETUNES = (
         ("tests/nn/test_adapter.py",),
     ),
     (
+        "what is dropped has a gradient",
+        f"{NN}/dropout.py",
+        "return (gradients[0] * kept).mul_(context.scale), None",
+        "return gradients[0].mul(context.scale), None",
+        ("tests/nn/test_dropout.py",),
+    ),
+    (
         "a step's loss is the mean of its rows",
         f"{NN}/adapter_learner.py",
         "losses = self._losses(self.data, part) / supervised\n",
