@@ -87,9 +87,8 @@ class Lowering:
         frame, sections = self._frame(run, inputs), run.sections
         keys: dict[str, bytes] = {}
         for item in frame.stages:
-            needs = [keys[name] for name in item.needs]
             parts = [sections[n].parts.get(paths) or _part(sections[n], paths) for n, paths in item.reads]
-            keys[item.name] = _quoted(digest_bytes(item.template % (*needs, *parts)))
+            keys[item.name] = _quoted(digest_bytes(item.template % (*map(keys.__getitem__, item.needs), *parts)))
         texts = [sections[name].text for name in frame.sections]
         experiment_digest = digest_bytes(frame.experiment % tuple(texts))
         fills = (
