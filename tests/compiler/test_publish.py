@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from hsdc_compiler import publish
+from hsdc_compiler.emit import Emitter
 from hsdc_compiler.pipeline import compile_project
 from hsdc_schemas import digests
 from hsdc_schemas.digests import write_folder
@@ -62,15 +63,43 @@ def test_a_folder_that_has_come_meanwhile_is_let_be(place: tuple[Path, Path]) ->
     assert not list(aside.iterdir())
 
 
-@pytest.mark.parametrize("way", ["at once", "one by one", "beside others", "by a link"])
-def test_every_way_writes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+def written(root: Path) -> None:
+    """A project of a few runs."""
     for name, text in FILES.items():
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).write_text(text, "utf-8")
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, "utf-8")
     for split in ("train", "validation", "test"):
-        path = tmp_path / f"data/corpus/{split}.csv"
+        path = root / f"data/corpus/{split}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(ROWS.replace("\na", f"\n{split[:2]}"), "utf-8")
+
+
+def test_a_history_is_written_down_where_a_file_is_compared_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written(tmp_path)
+    made: list[object] = []
+    before = Emitter.provenance
+    monkeypatch.setattr(Emitter, "provenance", lambda *given: made.append(given) or before(*given))
+    first = compile_project(tmp_path, check_only=True)
+    assert first.runs
+    assert all(len(run.stale) == 2 for run in first.runs)
+    assert not made
+    publish.write(tmp_path, compile_project(tmp_path))
+    made.clear()
+    again = compile_project(tmp_path, check_only=True)
+    assert not any(run.stale for run in again.runs)
+    assert len(made) == len(again.runs)
+    path = tmp_path / f"generated/demo/{again.runs[0].name}.provenance.json"
+    path.write_bytes(path.read_bytes() + b" ")
+    assert [run.stale for run in compile_project(tmp_path, check_only=True).runs if run.stale] == [
+        (str(path.relative_to(tmp_path)),)
+    ]
+
+
+@pytest.mark.parametrize("way", ["at once", "one by one", "beside others", "by a link"])
+def test_every_way_writes_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    written(tmp_path)
     folder = tmp_path / "generated/demo"
     folder.parent.mkdir()
     if way == "one by one":
