@@ -30,6 +30,7 @@ TEXT = ("utf-8", "surrogateescape")
 
 Stat = tuple[int, int, int]  # size, time of the last change of anything, inode
 Seen = tuple[int, int, int, str]  # the same and the digest of the content
+Row = tuple[str, int, int, int]  # a path and the same
 
 
 def unchanged(root: str, profile: str) -> int | None:
@@ -40,13 +41,12 @@ def unchanged(root: str, profile: str) -> int | None:
             written = os.fstat(file.fileno()).st_mtime_ns
         if code != own_code() or not inputs_stand(dict(map(_input, _parts(inputs))), written):
             return None
-        written_there, specs = list(_outputs(root, profile)), list(_sources(root))
-        if not (_are(written_there, outputs) and _are(specs, sources)):
-            return None
-        if max((stat[1] for _, stat in written_there), default=0) >= written:
+        there, changed = _told(_outputs(root, profile))
+        specs, times = _told(_sources(root))
+        if not (_are(there, outputs) and _are(specs, sources)) or max(changed, default=0) >= written:
             return None
         digests = {path: digest for path, _, digest in (line.partition("\0") for line in _parts(young))}
-        recent = [path for path, stat in specs if stat[1] >= written - MARGIN]
+        recent = [line.partition("\0")[0] for line, time in zip(specs, times, strict=True) if time >= written - MARGIN]
         return int(runs) if all(seen(root, path)[3] == digests.get(path) for path in recent) else None
     except (OSError, ValueError):
         return None
@@ -69,13 +69,21 @@ def stamp_bytes(root: str, trace: Trace, outputs: Mapping[str, Stat], runs: int,
 
 def _lines(stats: Iterable[tuple[str, Stat]]) -> str:
     """Names and stats, as they stand in a stamp."""
-    return LINE.join([f"{name}\0{size} {changed} {inode}" for name, (size, changed, inode) in stats])
+    return LINE.join(_told((name, *stat) for name, stat in stats)[0])
 
 
-def _are(stats: Iterable[tuple[str, Stat]], lines: str) -> bool:
-    """Whether stats are those of a stamp; a folder is nearly always listed in the same order."""
-    found = _lines(stats)
-    return found == lines or sorted(_parts(found)) == sorted(_parts(lines))
+def _told(rows: Iterable[Row]) -> tuple[list[str], list[int]]:
+    """Files as lines of a stamp, and when each was changed last."""
+    lines, times = [], []
+    for path, size, changed, inode in rows:
+        lines.append(f"{path}\0{size} {changed} {inode}")
+        times.append(changed)
+    return lines, times
+
+
+def _are(lines: list[str], text: str) -> bool:
+    """Whether files are those of a stamp; a folder is nearly always listed in the same order."""
+    return LINE.join(lines) == text or sorted(lines) == sorted(_parts(text))
 
 
 def _parts(text: str) -> list[str]:
@@ -107,46 +115,46 @@ def inputs_stand(inputs: Mapping[str, Stat], since: int) -> bool:
 
 def output_stats(root: str, profile: str) -> dict[str, Stat]:
     """Every manifest with its provenance, by name."""
-    return dict(_outputs(root, profile))
+    return {name: (size, changed, inode) for name, size, changed, inode in _outputs(root, profile)}
 
 
-def _outputs(root: str, profile: str) -> Iterator[tuple[str, Stat]]:
-    yield from _listed(os.path.join(root, "generated", profile), SUFFIXES)
+def _outputs(root: str, profile: str) -> Iterator[Row]:
+    return _listed(os.path.join(root, "generated", profile), SUFFIXES)
 
 
 def source_stats(root: str) -> dict[str, Stat]:
     """Every spec, by its path, and what else a compilation reads; OSError where a link stands for a folder."""
-    return dict(_sources(root))
+    return {path: (size, changed, inode) for path, size, changed, inode in _sources(root)}
 
 
-def _sources(root: str) -> Iterator[tuple[str, Stat]]:
+def _sources(root: str) -> Iterator[Row]:
     for path in LOCAL:
         try:
-            yield path, stat_of(os.stat(os.path.join(root, path)))
+            yield path, *stat_of(os.stat(os.path.join(root, path)))
         except OSError:
-            yield path, ABSENT
+            yield path, *ABSENT
     folders: list[str] = []
     yield from _listed(os.path.join(root, "specs"), SPEC_LIKE, "specs/", folders)
     for name in folders:
         yield from _listed(os.path.join(root, "specs", name), SPEC_LIKE, f"specs/{name}/", [])
 
 
-def _listed(
-    folder: str, suffixes: tuple[str, ...], shown: str = "", folders: list[str] | None = None
-) -> Iterator[tuple[str, Stat]]:
+def _listed(folder: str, suffixes: tuple[str, ...], shown: str = "", folders: list[str] | None = None) -> Iterator[Row]:
     """Files of a folder with some endings; `folders` takes up those in it."""
     handle = os.open(folder, os.O_RDONLY)  # from which a file is looked up in two thirds of the time
     try:
         with os.scandir(handle) as entries:
             for entry in entries:
-                if entry.name.endswith(suffixes):
-                    yield shown + entry.name, stat_of(entry.stat())
+                name = entry.name
+                if name.endswith(suffixes):
+                    stat = entry.stat()
+                    yield shown + name, stat.st_size, stat.st_ctime_ns, stat.st_ino
                 elif folders is None:
                     continue
                 elif entry.is_symlink():
                     raise OSError("what a link leads to may change unseen")
                 elif entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.name)
+                    folders.append(name)
     finally:
         os.close(handle)
 
