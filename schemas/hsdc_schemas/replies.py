@@ -203,6 +203,8 @@ class _RepeatedError(ValueError):
 
 def _decoded(piece: str) -> Any:
     """The JSON value of a piece, or None; a repeated key makes two answers of it."""
+    if piece.count("{") + piece.count("[") > MOST_OPENED:
+        return None
     try:
         return json.loads(piece, object_pairs_hook=_object, parse_constant=_no_constant)
     except _RepeatedError:
@@ -210,6 +212,9 @@ def _decoded(piece: str) -> Any:
     except (ValueError, RecursionError):
         return None
 
+
+MOST_OPENED = 500
+"""Brackets in a piece: how deep JSON may be is another matter in every Python, and an answer is the same in all."""
 
 _TWICE: dict[str, Any] = {}  # stands for an object that says two things; told by identity
 

@@ -63,6 +63,8 @@ NOT_READ = (
     (JSON, '"hate"', "malformed"),
     (JSON, "hate", "malformed"),
     (JSON, '{"a":' * 5000 + "1" + "}" * 5000, "malformed"),
+    (JSON, '{"a":' * 501 + "1" + "}" * 501, "malformed"),
+    (JSON, '{"a":' * 500 + "1" + "}" * 500, "missing_field"),
     (JSON, "{" * 100_000, "malformed"),
     (JSON, '{"confidence": ' + "9" * 5000 + "}", "malformed"),
     (BARE, 'So: {"classification": "hate"}', "malformed"),
