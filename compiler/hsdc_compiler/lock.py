@@ -264,7 +264,7 @@ def placed(name: str, fault: Diagnostic, tree: Node) -> Diagnostic:
     """A fault of an input, at the line of the spec that names it unless it has a place of its own."""
     kind, _, below = name.partition(".")
     path = {"dataset": ("dataset", "splits", below), "subset": ("dataset", "subsets", below), "model": ("model",)}
-    node = tree.nearest(path.get(kind, ("sources", below)))
+    node = tree.nearest(path.get(kind, ("corpus", "sources", below)))
     for key in ("source", "url"):
         node = node.nearest((key,))
     return fault if fault.place is not None else replace(fault, place=node.mark.place())

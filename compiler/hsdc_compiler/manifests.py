@@ -13,7 +13,7 @@ from hsdc_compiler.lock import Locked, placed
 from hsdc_compiler.lower import Lowered, Lowering
 from hsdc_compiler.rules import locked
 from hsdc_compiler.session import Checked, Session
-from hsdc_schemas.errors import Exit, gravest
+from hsdc_schemas.errors import Exit, fail, gravest
 from hsdc_schemas.kinds import profile_method
 from hsdc_schemas.manifest import Input, Manifest
 from hsdc_schemas.places import manifest_path
@@ -49,7 +49,11 @@ class Manifests:
         return [run for name in sorted(self._done) if (run := self._done[name]) is not None]
 
     def _manifest(self, name: str) -> Manifest | None:
+        """The manifest of a run that makes rows; HsdcError where its inputs cannot be locked."""
         found = self._run(name)
+        if found is None and name in self.resolved and self.resolved[name].side.experiment.kind == "data":
+            message = f"'{name}' makes these rows, and its own inputs cannot be locked"
+            raise fail("E421", Exit.ENVIRONMENT, message, None, "mend its fault, which is told as well")
         return None if found is None else found.manifest
 
     def _run(self, name: str) -> Compiled | None:
