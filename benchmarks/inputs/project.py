@@ -30,6 +30,7 @@ bind:
   model: {mbert: big}
 """
 PIECE = 1 << 24
+HEADER = 120  # bytes
 RUNS = ("run1", "run2", "run4")
 
 
@@ -52,9 +53,15 @@ class Files:
         piece = random.Random(7).randbytes(min(PIECE, self.size))
         for index in range(self.count):
             with (folder / self.shard(index)).open("wb") as file:
-                left = self.size
+                left = self.size - file.write(self._header())
                 while left:
                     left -= file.write(f"{index:08}{left:012}".encode()[:left] + piece[20:left])
+
+    def _header(self) -> bytes:
+        """What a file of one tensor begins with, without which no model is locked."""
+        length = self.size - 8 - HEADER
+        tensor = {"weight": {"dtype": "U8", "shape": [length], "data_offsets": [0, length]}}
+        return HEADER.to_bytes(8, "little") + json.dumps(tensor).encode().ljust(HEADER)
 
     def shard(self, index: int) -> str:
         """The name of one."""
